@@ -1,0 +1,3 @@
+"""The product: architectures, tokens, sampling, sessions, bundles, tools."""
+
+VERSION = "0.1.0"

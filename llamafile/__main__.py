@@ -1,0 +1,161 @@
+"""The program: finds out what is asked for, runs it, and turns everything a user can cause into one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from llamafile.errors import LlamafileError
+from zipalign import ZipError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from llamafile.arguments import Options
+
+# Word → module with main(argv); such a word stands first on the command line.
+COMMANDS = {
+    "convert": "llamafile.convert",
+    "info": "llamafile.info",
+    "quantize": "llamafile.quantize",
+    "upgrade-engine": "llamafile.upgrade_engine",
+}
+WRONG, INTERRUPTED, SIGPIPE_STATUS = 1, 130, 141
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the program with these arguments (the process's own by default) and return its exit status."""
+    try:
+        keep_standard_descriptors()
+        status = run(sys.argv[1:] if argv is None else argv)
+        flush()
+        return status
+    except (LlamafileError, ZipError) as wrong:
+        return complain(str(wrong))
+    except BrokenPipeError:
+        return leave_like_sigpipe()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except MemoryError:
+        return complain("memory: there is not enough; choose a smaller model, or a smaller context with -c")
+
+
+def run(words: list[str]) -> int:
+    """Dispatch: a command, one of the flags that answer and exit, else the command line."""
+    if words and words[0] in COMMANDS:
+        return run_command(COMMANDS[words[0]], words[1:])
+    instruction = os.environ.get("_LLAMAFILE_COMPLETE")
+    if instruction:
+        from llamafile import help
+
+        return help.complete(instruction)
+    from llamafile import args_file, arguments, locate
+
+    merged, of_file = args_file.merge(locate.shipped_arguments(), words)
+    options = arguments.read(merged, of_file)
+    if answer_and_exit(options):
+        return 0
+    if not wants_text(options):
+        return no_chat_yet(words)
+    from llamafile import cli
+
+    return cli.run(options)
+
+
+def run_command(module: str, words: list[str]) -> int:
+    """Import one command's module and run its main(argv)."""
+    __import__(module)
+    return sys.modules[module].main(words) or 0
+
+
+def answer_and_exit(options: Options) -> bool:
+    """Serve the flags that only tell something; False where none was given."""
+    if options.help:
+        from llamafile import help
+
+        help.show()
+    elif options.version:
+        from llamafile import version
+
+        sys.stdout.write(version.text())
+    elif options.verify:
+        from llamafile import version
+
+        sys.stdout.write(version.verify())
+    elif options.completion_bash:
+        from llamafile import help
+
+        sys.stdout.write(help.bash_script())
+    else:
+        return False
+    return True
+
+
+def wants_text(options: Options) -> bool:
+    """Whether anything asks for an answer on the terminal."""
+    prompts = (options.prompt, options.prompt_file, options.prompt_binary, options.system_prompt)
+    modes = (options.cli, options.interactive, options.interactive_first, options.conversation, options.instruct,
+             options.chatml)
+    return any(prompt is not None for prompt in prompts) or any(modes)
+
+
+def no_chat_yet(words: list[str]) -> int:
+    """Say what there is instead of the chat window and the server that plain `llamafile` will open one day."""
+    if words:
+        raise LlamafileError("chat and server: not in this version yet; give a prompt with -p, or chat here with -cnv")
+    from llamafile import help
+
+    help.show()
+    return 0
+
+
+def keep_standard_descriptors() -> None:
+    """Put something on closed descriptors 0 to 2, lest the model's file become one; writing to them still fails."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # takes the lowest free number, which is fd
+
+
+def flush() -> None:
+    """Write out what Python holds back, so that a full disk or a closed pipe is noticed while it can be told."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        forget_output()
+        raise LlamafileError(f"standard output: {problem.strerror}; see what it leads to") from None
+
+
+def forget_output() -> None:
+    """Send what is still held back for the standard output nowhere, so that nothing fails a second time at exit."""
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 1)
+    os.close(sink)
+
+
+def complain(message: str) -> int:
+    """Write one line to the standard error stream and return the exit status that goes with it."""
+    line = "llamafile: " + " ".join(message.splitlines()) + "\n"
+    try:
+        os.write(2, line.encode("utf-8", "surrogateescape"))
+    except OSError:
+        pass  # nobody listens; the exit status still says it
+    return WRONG
+
+
+def leave_like_sigpipe() -> int:
+    """End as programs do whose reader went away: silently, by the signal that Python ignores."""
+    import _signal
+
+    forget_output()
+    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
+    os.kill(os.getpid(), _signal.SIGPIPE)
+    return SIGPIPE_STATUS
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""The command line's runner: one answer to a prompt, turns of text, or a conversation, on the terminal."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from llamafile.arguments import Options
+
+
+def run(options: Options) -> int:
+    """Do what the options ask for and return the exit status; raises LlamafileError for what a user can mend."""
+    from llamafile.cli import engine, texts
+    from llamafile.cli.interrupt import Interrupt
+    from llamafile.cli.output import Output
+
+    output = Output(options)
+    for notice in options.notices:
+        output.note(notice)
+    given = texts.Texts(options)
+    with engine.Engine(options, output) as timeline:
+        interrupt = Interrupt()
+        if texts.is_conversation(options):
+            from llamafile.cli.conversation import Conversation
+
+            status = Conversation(options, given, timeline, output, interrupt).run()
+        else:
+            from llamafile.cli.completion import Completion
+
+            status = Completion(options, given, timeline, output, interrupt).run()
+        timeline.report()
+    return status

@@ -1,0 +1,167 @@
+"""Opens what the flags ask for: the model, a session and a sampler, as one timeline of tokens."""
+
+from __future__ import annotations
+
+import time
+
+from llamafile.errors import LlamafileError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from llamafile.arguments import Options
+    from llamafile.cli.output import Output
+    from llamafile.cli.timeline import Timeline
+
+DEFAULT_CONTEXT = 8192
+# Flag → attribute of Rope, and the value that leaves the file's own.
+_ROPE = {
+    "rope_scaling": ("scaling", None), "rope_freq_base": ("freq_base", None), "rope_freq_scale": ("freq_scale", None),
+    "yarn_orig_ctx": ("orig_ctx", 0), "yarn_ext_factor": ("ext_factor", -1.0), "yarn_attn_factor": ("attn_factor", -1.0),
+    "yarn_beta_slow": ("beta_slow", -1.0), "yarn_beta_fast": ("beta_fast", -1.0),
+}  # fmt: skip
+_KINDS = {"int": int, "float": float, "str": str}
+
+
+class Engine:
+    """A with block that opens model and session, hands out their Timeline, and closes them."""
+
+    def __init__(self, options: Options, output: Output) -> None:
+        self.options, self.output = options, output
+        self.model: Any = None
+        self.session: Any = None
+
+    def __enter__(self) -> Timeline:
+        from llamafile.cli.timeline import Timeline
+
+        started = time.perf_counter()
+        try:
+            self._open()
+            sampler = _sampler(self.options, self.model, self.session.n_ctx)
+        except BaseException:
+            self.__exit__()
+            raise
+        self.output.note(_banner(self.model, self.session))
+        return Timeline(self.options, self.model, self.session, sampler, self.output, time.perf_counter() - started)
+
+    def __exit__(self, *_: object) -> None:
+        for thing in (self.session, self.model):
+            if thing is not None:
+                thing.close()
+
+    def _open(self) -> None:
+        from llamafile.locate import open_model
+        from llamafile.model import Model
+        from llamafile.models.positions import Rope
+        from runtime import cpu
+
+        options = self.options
+        if options.isa is not None:
+            cpu.choose(options.isa)
+        file = open_model(options.model)
+        override(file, options.override_kv)
+        rope = Rope(**{name: getattr(options, dest) for dest, (name, unset) in _ROPE.items()
+                       if getattr(options, dest) != unset})
+        self.model = Model(file, n_threads=max(0, options.n_threads), rope=rope)
+        if not options.mmap:
+            _read_through(file)
+        if options.mlock:
+            self._lock(file)
+        self.session = self.model.session(
+            _context(options, self.model.n_ctx_train), n_batch=min(options.n_batch, options.n_ubatch),
+            cache_types=(options.cache_type_k, options.cache_type_v),
+        )
+
+    def _lock(self, file: Any) -> None:
+        """Keep the weights in memory where the system allows it, and say so where it does not."""
+        import ctypes  # --mlock alone pays for it
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        for mapping in file.mappings:
+            if libc.mlock(ctypes.c_void_p(mapping.address), ctypes.c_size_t(mapping.length)):
+                import os
+
+                reason = os.strerror(ctypes.get_errno())
+                self.output.note(f"--mlock: {reason}; raise ulimit -l to keep {mapping.length >> 20} MiB in memory")
+                return
+
+
+def _read_through(file: Any) -> None:
+    """Read the weights once from beginning to end, so that the mapping finds all of them in memory."""
+    import os
+
+    room = bytearray(1 << 20)
+    for mapping in file.mappings:
+        at = mapping.file_offset
+        while at < mapping.file_offset + mapping.length and (got := os.preadv(mapping.fd, [room], at)):
+            at += got
+
+
+def _context(options: Options, trained: int) -> int:
+    """Return the tokens of context to open: what -c says, 0 the model's own, by default no more than trained for."""
+    if "n_ctx" not in options.given:
+        return min(DEFAULT_CONTEXT, trained)
+    return options.n_ctx or trained
+
+
+def _banner(model: Any, session: Any) -> str:
+    from runtime import cpu
+
+    return f"{model.description}; {cpu.chosen()}, {model.pool.threads} threads, context {session.n_ctx}"
+
+
+def override(file: Any, items: tuple[str, ...]) -> None:
+    """Change metadata by KEY=TYPE:VALUE items, several separated by commas; raises LlamafileError for a bad one."""
+    for item in ",".join(items).split(",") if items else ():
+        key, equals, typed = item.partition("=")
+        kind, colon, text = typed.partition(":")
+        try:
+            if not (key and equals and colon):
+                raise ValueError
+            file.keys[key] = {"true": True, "false": False}[text] if kind == "bool" else _KINDS[kind](text)
+        except (KeyError, ValueError):
+            raise LlamafileError(f"--override-kv: {item!r} is not KEY=TYPE:VALUE; types are int, float, bool and "
+                                 "str") from None
+
+
+def _sampler(options: Options, model: Any, n_context: int) -> Any:
+    from llamafile.sampling import Sampler
+
+    tokenizer = model.tokenizer
+
+    def breakers(texts: Any) -> list[list[int]]:
+        from llamafile.sampling.breakers import resolve
+
+        pieces = (tokenizer.piece(token) for token in range(tokenizer.n_vocab))
+        return resolve(texts, pieces, lambda text: tokenizer.encode(text, add_special=False, parse_special=False))
+
+    return Sampler(parameters(options), tokenizer.n_vocab, n_context, eog=tokenizer.eog, breakers=breakers)
+
+
+def parameters(options: Options) -> Any:
+    """Return the sampling parameters that the flags set; those not given keep the defaults of Params."""
+    from llamafile.cli.texts import unescaped
+    from llamafile.sampling import Params
+
+    fields = {name: getattr(options, name) for name in Params.__slots__ if name in options.given}
+    if "sampling_seq" in options.given:
+        fields["samplers"] = options.sampling_seq
+    if "logit_bias" in fields:
+        fields["logit_bias"] = [bias_of(item) for item in fields["logit_bias"]]
+    if "dry_sequence_breakers" in fields:
+        words = [word.encode("utf-8", "surrogateescape") for word in fields["dry_sequence_breakers"]]
+        words = [] if words == [b"none"] else words
+        fields["dry_sequence_breakers"] = [unescaped(word) if options.escape is not False else word for word in words]
+    return Params(**fields)
+
+
+def bias_of(item: str) -> tuple[int, float]:
+    """Return the token and the bias that 15043+1, 15043-1 or 15043-inf name; raises LlamafileError for other text."""
+    at = max(item.find("+"), item.find("-"))
+    try:
+        if at < 0 or not item[:at].isdecimal():
+            raise ValueError
+        return int(item[:at]), float(item[at:])
+    except ValueError:
+        raise LlamafileError(f"--logit-bias: {item!r} is not ID+BIAS or ID-BIAS; as in 15043+1 or 15043-inf") from None

@@ -1,0 +1,113 @@
+"""One timeline of tokens: what was fed, what is sampled next, and the shift that makes room in a full context."""
+
+from __future__ import annotations
+
+from llamafile.errors import LlamafileError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from llamafile.arguments import Options
+    from llamafile.cli.output import Output
+
+
+class Full(Exception):
+    """The context is full and may not shift."""
+
+
+class Timeline:
+    """A session with its sampler; tokens that are fed wait until the next one is sampled, so no work is for nothing."""
+
+    def __init__(self, options: Options, model: Any, session: Any, sampler: Any, output: Output,
+                 load_seconds: float) -> None:
+        self.options, self.model, self.session, self.sampler, self.output = options, model, session, sampler, output
+        self.tokenizer = model.tokenizer
+        self.load_seconds = load_seconds
+        self.may_shift = options.context_shift and options.n_predict != -2
+        self.shifted = False
+        self.seen = False  # whether the sampler knows what the session holds, which a prompt cache may have filled
+        self.keep = 0
+        self.waiting: list[int] = []
+
+    @property
+    def n_ctx(self) -> int:
+        """Tokens that the context holds."""
+        return self.session.n_ctx
+
+    @property
+    def tokens(self) -> list[int]:
+        """All tokens, evaluated or waiting."""
+        return [*self.session.tokens, *self.waiting]
+
+    def encode(self, text: bytes, *, first: bool = False, special: bool = True) -> list[int]:
+        """Return the ids of a text; `first` obeys the model's rule for a text's beginning, `special` reads marks."""
+        return list(self.tokenizer.encode(text, add_special=first, parse_special=special))
+
+    def begin(self, ids: Sequence[int]) -> None:
+        """Make the timeline equal a prompt, evaluating only what it does not hold, and settle what a shift keeps."""
+        if len(ids) >= self.n_ctx:
+            raise LlamafileError(f"prompt: has {len(ids)} tokens, the context holds {self.n_ctx}; use a larger -c "
+                                 "or a shorter prompt")
+        same = _common(self.tokens, ids) if self.seen else 0
+        self.seen = True
+        self.sampler.accept_all(list(ids[same:]))
+        self._settle_keep(ids)
+        self.waiting.clear()
+        if ids:
+            self.session.sync(list(ids))
+
+    def _settle_keep(self, ids: Sequence[int]) -> None:
+        """Work out how many tokens a shift keeps; a begin-of-text token is always kept."""
+        asked = self.options.n_keep
+        bos = bool(ids) and ids[0] == self.tokenizer.bos
+        self.keep = len(ids) if asked < 0 else min(asked + bos, len(ids))
+
+    def feed(self, ids: Sequence[int]) -> None:
+        """Add tokens that somebody typed, or that the model chose."""
+        self.sampler.accept_all(list(ids))
+        self.waiting += ids
+
+    def next(self) -> int:
+        """Evaluate what waits and return the token that the sampler chooses; raises Full where there is no room."""
+        self.settle()
+        return self.sampler.sample(self.session.logits)
+
+    def settle(self) -> None:
+        """Evaluate what waits, so that the session holds every token."""
+        if self.waiting:
+            self._make_room()
+            waiting, self.waiting = self.waiting, []
+            self.session.append(waiting)
+
+    def _make_room(self) -> None:
+        """Drop the older half of what need not be kept, as often as the waiting tokens ask for."""
+        while len(self.session.tokens) + len(self.waiting) > self.n_ctx:
+            held = len(self.session.tokens)
+            if not self.may_shift or held <= self.keep:
+                raise Full
+            self.session.shift(self.keep, max(1, (held - self.keep) // 2))
+            self.shifted = True
+
+    def report(self) -> None:
+        """Write the timings to the standard error stream."""
+        if not self.options.perf:
+            return
+        perf = self.session.perf
+        parts = [f"load {self.load_seconds:.3f} s"]
+        for what, kind in (("prompt", "prompt_"), ("answer", "")):
+            count, seconds = perf[kind + "tokens"], perf[kind + "seconds"]
+            rate = f" ({count / seconds:.1f} a second)" if seconds else ""
+            parts.append(f"{what} {count} tokens in {seconds:.3f} s{rate}")
+        self.output.note("; ".join(parts))
+
+
+def _common(a: Sequence[int], b: Sequence[int]) -> int:
+    """Return how many items two sequences have in common at their beginnings."""
+    same = 0
+    for one, other in zip(a, b, strict=False):
+        if one != other:
+            break
+        same += 1
+    return same

@@ -1,0 +1,46 @@
+"""Flags of adapters, images and speculation: all of them belong to coming versions."""
+
+from __future__ import annotations
+
+from llamafile.flags.row import FLOAT, INT, LIST, PATH, SWITCH, TEXT, later, without_effect
+
+GROUP = "Adapters, images, speculation"
+
+FLAGS = (
+    later("--lora", LIST, "LoRA adapter.", metavar="FILE"),
+    later("--lora-scaled", LIST, "LoRA adapter and its scale.", metavar="FILE:SCALE"),
+    later("--lora-base", PATH, "Model that the adapter's layers come from."),
+    later("--lora-init-without-apply", SWITCH, "Load adapters but do not apply them."),
+    later("--control-vector", LIST, "Control vector.", metavar="FILE"),
+    later("--control-vector-scaled", LIST, "Control vector and its scale.", metavar="FILE:SCALE"),
+    later("--control-vector-layer-range", LIST, "Layers for control vectors.", metavar="START END"),
+    later("-mm --mmproj", PATH, "Model that encodes images.", env="LLAMA_ARG_MMPROJ"),
+    later("-mmu --mmproj-url", TEXT, "Download that model.", metavar="URL", env="LLAMA_ARG_MMPROJ_URL"),
+    without_effect("--mmproj-auto", SWITCH, False, "Find that model by itself.", off="--no-mmproj --no-mmproj-auto",
+                   env="LLAMA_ARG_MMPROJ_AUTO"),
+    without_effect("--mmproj-offload", SWITCH, False, "Run that model on the GPU.", off="--no-mmproj-offload",
+                   env="LLAMA_ARG_MMPROJ_OFFLOAD"),
+    later("-mmdev --mmproj-device", TEXT, "Device for that model."),
+    later("--image", LIST, "Image to look at.", metavar="FILE"),
+    later("--audio", LIST, "Sound to listen to.", metavar="FILE"),
+    later("--video", LIST, "Video to look at.", metavar="FILE"),
+    later("--image-min-tokens", INT, "Fewest tokens of an image.", env="LLAMA_ARG_IMAGE_MIN_TOKENS"),
+    later("--image-max-tokens", INT, "Most tokens of an image.", env="LLAMA_ARG_IMAGE_MAX_TOKENS"),
+    later("--mtmd-batch-max-tokens", INT, "Tokens of images encoded at once.", env="LLAMA_ARG_MTMD_BATCH_MAX_TOKENS"),
+    later("-md --model-draft", PATH, "Small model that guesses ahead.", env="LLAMA_ARG_MODEL_DRAFT"),
+    later("-hfd -hfrd --hf-repo-draft", TEXT, "Download that model.", metavar="NAME", env="LLAMA_ARG_HFD_REPO"),
+    later("-ngld --gpu-layers-draft --n-gpu-layers-draft", INT, "Its layers on the GPU.",
+          env="LLAMA_ARG_N_GPU_LAYERS_DRAFT"),
+    later("-devd --device-draft", TEXT, "Its devices."),
+    later("-ctkd --cache-type-k-draft --spec-draft-type-k", TEXT, "Format of its cached keys."),
+    later("-ctvd --cache-type-v-draft --spec-draft-type-v", TEXT, "Format of its cached values."),
+    later("-td --threads-draft", INT, "Its threads."),
+    later("--draft --draft-max --draft-n --spec-draft-n-max", INT, "Tokens to guess at most."),
+    later("--draft-min --draft-n-min --spec-draft-n-min", INT, "Tokens to guess at least."),
+    later("--draft-p-min --spec-draft-p-min", FLOAT, "Probability below which guessing stops."),
+    later("-ps --p-split --draft-p-split --spec-draft-p-split", FLOAT, "Probability that splits a guess."),
+    later("-pa --p-accept", FLOAT, "Probability that accepts a guess."),
+    later("--spec-type", TEXT, "Kind of speculation."),
+    later("-lcs --lookup-cache-static", PATH, "Guesses from a fixed file."),
+    later("-lcd --lookup-cache-dynamic", PATH, "Guesses from a file that learns."),
+)

@@ -1,0 +1,60 @@
+"""`python -m llamafile.freeze`: builds the executable engine."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import llamafile
+from llamafile.errors import LlamafileError
+from llamafile.freeze import assemble, bytecode, collect, link, natives
+
+
+def build(output: Path, python: link.Python, work: Path) -> None:
+    """Collect, compile, link and assemble with the given Python; work keeps what the steps leave behind."""
+    found = collect.collect(work / "collect")
+    objects = natives.static_objects(python, work / "natives")
+    head = link.link_head(python, objects, work / "link")
+    inside = {*python.builtin, *objects}
+    members = bytecode.compile_all(found.modules, python.command)
+    members |= natives.extension_members(found, inside)
+    members |= collect.data_members()
+    facts = {
+        "version": llamafile.VERSION,
+        "revision": revision(),
+        "python": python.version,
+        "target": python.target,
+    }
+    assemble.assemble(output, head.read_bytes(), members, facts)
+
+
+def revision() -> str:
+    """The git revision of the checkout, with a plus sign when files differ from it; `unknown` outside a repository."""
+    try:
+        done = subprocess.run(["git", "describe", "--always", "--abbrev=12", "--dirty=+"], cwd=collect.ROOT, capture_output=True, text=True)
+    except OSError:
+        return "unknown"
+    return done.stdout.strip() if done.returncode == 0 and done.stdout.strip() else "unknown"
+
+
+def main() -> int:
+    """Read the command line and build; a failure is one message and exit status 1."""
+    parser = argparse.ArgumentParser(prog="python -m llamafile.freeze", description=__doc__)
+    parser.add_argument("--output", type=Path, default=collect.ROOT / "build" / "llamafile", help="the file to write")
+    parser.add_argument("--python-build", type=Path, help="a CPython built by llamafile.freeze.cpython, instead of this one")
+    chosen = parser.parse_args()
+    work = chosen.output.parent / f"freeze-{chosen.output.name}"
+    try:
+        python = link.python_built(chosen.python_build) if chosen.python_build else link.python_at_hand()
+        build(chosen.output, python, work)
+    except LlamafileError as error:
+        print(f"llamafile: {error}", file=sys.stderr)
+        return 1
+    print(f"{chosen.output}: {chosen.output.stat().st_size:,} bytes, Python {python.version} for {python.target}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""Asks PyInstaller's analysis which modules, native extensions and libraries the programs reach; nothing of it is run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from llamafile.errors import LlamafileError
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("llamafile", "zipalign", "runtime", "gpu_modules")
+
+# Reached in the sources only through development tools, optional back ends or platforms that this file does not run on.
+EXCLUDED = (
+    "numpy PyInstaller altgraph setuptools pkg_resources distutils _distutils_hack pip wheel cffi pycparser pytest _pytest "
+    "hypothesis gguf mypy mypyc unittest doctest pdb bdb cmd code codeop pydoc pydoc_data lib2to3 idlelib tkinter _tkinter "
+    "turtle turtledemo test ensurepip venv curses _curses sqlite3 _sqlite3 dbm readline rlcompleter ziglang "
+    "xml xmlrpc ftplib nntplib smtplib poplib imaplib telnetlib mailbox cgi cgitb wsgiref netrc getpass webbrowser "
+    "multiprocessing concurrent.futures.process _decimal decimal _pydecimal statistics fractions "
+    "winreg msvcrt _winapi nt nturl2path ntpath _overlapped _msi colorama IPython ipywidgets matplotlib pandas keras "
+    "tensorflow rich dask trio babel _osx_support _scproxy cProfile profile pstats trace tracemalloc lzma _lzma bz2 _bz2 "
+    "_testcapi _xxsubinterpreters crypt _crypt nis ossaudiodev spwd audioop asyncio.windows_events asyncio.windows_utils "
+    "asyncio.proactor_events ctypes.wintypes click._winconsole tqdm.notebook tqdm.gui tqdm.cli tqdm._tqdm_pandas "
+    "zipfile_deflate64._patcher typing_extensions _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw "
+    "_multibytecodec ssl _ssl _hashlib"
+).split()
+
+# Of some hundred encodings those that a terminal, a prompt file or a ZIP directory may speak.
+ENCODINGS = (
+    "aliases ascii cp1252 cp437 idna latin_1 mbcs punycode raw_unicode_escape unicode_escape utf_16 utf_16_be utf_16_le utf_32 "
+    "utf_8 utf_8_sig"
+).split()
+
+# Folders of ours that only a checkout needs.
+CHECKOUT_ONLY = ("llamafile/freeze/", "llamafile/build.py", "runtime/build.py", "runtime/generate.py", "runtime/quants/generate.py")
+
+
+class Collection(NamedTuple):
+    """What goes in: module → source, extension module → library, shared library name → path."""
+
+    modules: dict[str, Path]
+    extensions: dict[str, Path]
+    libraries: dict[str, Path]
+
+
+def own_modules() -> list[str]:
+    """Every module of the four packages that belongs in the executable: many are imported by a computed name."""
+    names = []
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            relative = path.relative_to(ROOT).as_posix()
+            if not relative.startswith(CHECKOUT_ONLY):
+                names.append(relative.removesuffix(".py").replace("/", ".").removesuffix(".__init__"))
+    return names
+
+
+# Imported by compiled code or by a computed name, where no analysis sees it.
+HIDDEN = ("_cffi_backend", "isal.igzip_lib", "markupsafe._speedups")
+
+
+def collect(work: Path) -> Collection:
+    """Analyse in a process of its own (PyInstaller keeps state in globals), with work as its scratch folder."""
+    work.mkdir(parents=True, exist_ok=True)
+    script, spec, answer = work / "reach.py", work / "reach.spec", work / "reach.json"
+    script.write_text("".join(f"import {name}\n" for name in [*own_modules(), *HIDDEN]))
+    spec.write_text(
+        "import json\n"
+        f"a = Analysis([{str(script)!r}], pathex=[{str(ROOT)!r}], excludes={EXCLUDED!r}, optimize=0)\n"
+        "from PyInstaller.compat import PY3_BASE_MODULES\n"  # these it puts elsewhere, so they are not in a.pure
+        "base = [(n.identifier, n.filename, '') for n in a.graph.nodes()\n"
+        "        if str(n.identifier).split('.')[0] in PY3_BASE_MODULES and n.filename]\n"
+        f"json.dump({{'pure': a.pure + base, 'binaries': a.binaries}}, open({str(answer)!r}, 'w'))\n"
+    )
+    command = [sys.executable, "-m", "PyInstaller", "--log-level=WARN", "--noconfirm"]
+    command += [f"--workpath={work / 'scratch'}", f"--distpath={work / 'dist'}", str(spec)]
+    environment = {**os.environ, "PYINSTALLER_CONFIG_DIR": str(work / "config"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise LlamafileError(f"PyInstaller: the analysis failed; its last words: {done.stderr.strip()[-2000:]}")
+    found = json.loads(answer.read_text())
+    return _sort(found["pure"], found["binaries"])
+
+
+def _sort(pure: list[list[str]], binaries: list[list[str]]) -> Collection:
+    modules = {name: Path(path) for name, path, _ in sorted(pure) if path and path.endswith(".py") and _is_kept(name)}
+    extensions, libraries = {}, {}
+    for name, path, kind in sorted(binaries):
+        if kind == "EXTENSION":
+            extensions[_extension_module(name)] = Path(path)
+        elif kind == "BINARY" and not os.path.basename(name).startswith("libpython"):
+            libraries[os.path.basename(name)] = Path(path)
+    return Collection(modules, extensions, libraries)
+
+
+def _is_kept(module: str) -> bool:
+    top, _, rest = module.partition(".")
+    return rest in ENCODINGS or not rest if top == "encodings" else top not in EXCLUDED
+
+
+def _extension_module(name: str) -> str:
+    """`python3.11/lib-dynload/math.cpython-311-x86_64-linux-gnu.so` is math, `isal/isal_zlib.….so` is isal.isal_zlib."""
+    folder, file = os.path.split(name)
+    module = file.split(".", 1)[0]
+    return module if not folder or folder.endswith("lib-dynload") else f"{folder.replace('/', '.')}.{module}"
+
+
+def data_members() -> dict[str, bytes]:
+    """What the packages read that is no Python: sources for GPU modules, pages, manuals, under the names they have here."""
+    members = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*")):
+            name = path.relative_to(ROOT).as_posix()
+            if path.is_file() and not name.startswith(CHECKOUT_ONLY) and _is_data(name):
+                members[name] = path.read_bytes()
+    return members
+
+
+def _is_data(name: str) -> bool:
+    suffix = name.rpartition(".")[2]
+    if name.startswith("gpu_modules/"):
+        return suffix in ("cu", "cuh", "h", "metal", "m", "hip", "txt", "html")
+    return suffix in ("html", "css", "js", "svg", "txt", "1", "jinja") or (name.startswith("runtime/quants/") and suffix == "h")

@@ -1,0 +1,52 @@
+"""The native parts: our C modules as objects for the head, other extension modules and their libraries as members."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llamafile import build as product
+from llamafile.freeze.collect import Collection
+from llamafile.freeze.link import Python
+from runtime import build as core
+
+
+def static_objects(python: Python, work: Path) -> dict[str, list[Path]]:
+    """Module name → objects of our own C modules, compiled by the compiler that links the head."""
+    toolchain = core.Toolchain(cc=python.cc, flags=python.includes, machine=python.target.partition("-")[0])
+    modules = (core.core(), product.native())
+    return {module.name: core.compile_module(module, toolchain, work / module.name) for module in modules}
+
+
+def extension_members(found: Collection, inside: set[str]) -> dict[str, bytes]:
+    """`ext/` members of the collected extensions that are not inside the head, their `lib/` members, and `ext/needs`."""
+    members: dict[str, bytes] = {}
+    needs = []
+    for module, path in sorted(found.extensions.items()):
+        if module in inside:
+            continue
+        member = f"ext/{module.replace('.', '/')}.so"
+        members[member] = path.read_bytes()
+        libraries = needed_libraries(path, found.libraries)
+        for library in libraries:
+            members[f"lib/{library}"] = found.libraries[library].read_bytes()
+        if libraries:
+            needs.append(" ".join([member, *(f"lib/{library}" for library in libraries)]))
+    if needs:
+        members["ext/needs"] = ("\n".join(needs) + "\n").encode()
+    return members
+
+
+def needed_libraries(path: Path, collected: dict[str, Path]) -> list[str]:
+    """Names of the collected libraries that path needs, directly or not, each after those it needs itself."""
+    from PyInstaller.depend.bindepend import get_imports
+
+    order: list[str] = []
+
+    def visit(file: Path) -> None:
+        for name, _ in sorted(get_imports(str(file)), key=lambda pair: pair[0]):
+            if name in collected and name not in order:
+                visit(collected[name])
+                order.append(name)
+
+    visit(path)
+    return order

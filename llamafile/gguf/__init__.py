@@ -1,0 +1,1 @@
+"""GGUF files: reading in place, and writing."""

@@ -1,0 +1,43 @@
+"""A byte range of a file in memory, read-only and shared, wherever in the file it begins."""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+from llamafile._native import ffi
+from llamafile.errors import LlamafileError
+
+
+class Mapping:
+    """`length` bytes of `fd` from `file_offset` in memory from `address` on; `view` shows them to Python."""
+
+    __slots__ = ("_buffer", "_map", "address", "fd", "file_offset", "length", "view")
+
+    def __init__(self, fd, file_offset, length, label):
+        """Map the range; raise LlamafileError where the file is shorter or memory lacks. `self.fd` is a duplicate."""
+        size = os.fstat(fd).st_size
+        if file_offset < 0 or length <= 0 or file_offset + length > size:
+            raise LlamafileError(f"{label}: is empty or cut off ({length} bytes from byte {file_offset} of a file of "
+                                 f"{size}); download or copy it again")
+        skew = file_offset % mmap.ALLOCATIONGRANULARITY
+        try:
+            self._map = mmap.mmap(fd, skew + length, access=mmap.ACCESS_READ, offset=file_offset - skew)
+            self.fd = os.dup(fd)
+        except (OSError, ValueError, OverflowError) as problem:
+            raise LlamafileError(f"{label}: {length} bytes cannot be mapped into memory ({problem}); "
+                                 "look at `ulimit -v` and at the machine's address space") from None
+        self._buffer = ffi.from_buffer(self._map)
+        self.view = memoryview(self._map)[skew:]
+        self.address = int(ffi.cast("uintptr_t", self._buffer)) + skew
+        self.file_offset, self.length = file_offset, length
+
+    def close(self):
+        """Unmap; addresses into the mapping are invalid from here on."""
+        os.close(self.fd)
+        self.view.release()
+        ffi.release(self._buffer)
+        try:
+            self._map.close()
+        except BufferError:
+            del self._map  # slices of the view are still held: the memory goes with the last of them

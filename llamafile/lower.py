@@ -1,0 +1,191 @@
+"""Lowering: a graph becomes the flat program. Products take integer activations, seams fuse, the arena is planned, records packed."""
+
+from __future__ import annotations
+
+import struct
+
+from runtime import program
+from runtime.ops import OPS
+from runtime.quants import FORMATS
+
+from .graph import Op, Size, Tensor
+
+FLOATS = ("f32", "f16", "bf16")
+INTEGER_FORM = {"matmul": "matmul_quantized", "matmul_ids": "matmul_ids_quantized"}
+ALIGNMENT = 64
+
+
+class Image:
+    """The packed program: bytes of each table, what the letters may be at most, and how much memory the homes need."""
+
+    __slots__ = ("arena", "cache", "logits", "maximum", "ops", "pool", "segments", "sizes", "slots", "tensors")
+
+
+def lower(graph, logits, letters):
+    """Return the Image of a graph whose result is `logits`, for sizes up to letters' (a dict of T, S, O, C, P)."""
+    fused = fuse_seams(use_integers(graph.ops))
+    image = Image()
+    image.maximum, image.logits, image.slots = letters, logits.index, dict(graph.slots)
+    image.arena = plan_arena(graph.tensors, fused, letters)
+    image.cache = place_cache(graph.caches, letters)
+    _pack(image, graph.tensors, fused)
+    return image
+
+
+def use_integers(ops):
+    """Give products with quantised weights integer activations, made once for all products of the same rows."""
+    out, made = [], {}
+    for op in ops:
+        name = INTEGER_FORM.get(op.op.name)
+        if name and op.inputs[1].dtype not in FLOATS:
+            x = op.inputs[0]
+            if x.index not in made:
+                quantized = Tensor(x.graph, "a8", x.shape, program.ARENA, "quantize_rows")
+                out.append(Op(OPS["quantize_rows"], (quantized,), (x,), {}, op.layer))
+                made[x.index] = quantized
+            op = Op(OPS[name], op.outputs, (made[x.index], *op.inputs[1:]), op.attrs, op.layer)
+        out.append(op)
+    return out
+
+
+def fuse_seams(ops):
+    """Replace an addition and the norm of its sum right after it by one op."""
+    out = []
+    for op in ops:
+        before = out[-1] if out else None
+        if (
+            op.op.name == "rms_norm" and before and before.op.name == "add"
+            and op.inputs[0] is before.outputs[0] and len(op.inputs[0].shape) == 2
+        ):  # fmt: skip
+            out[-1] = Op(OPS["add_rms_norm"], (before.outputs[0], op.outputs[0]),
+                         (*before.inputs, op.inputs[1]), op.attrs, op.layer)  # fmt: skip
+        else:
+            out.append(op)
+    return out
+
+
+def _root(tensors, tensor):
+    """The tensor that a view looks into, at last."""
+    while tensor.home == program.VIEW:
+        tensor = tensors[tensor.base]
+    return tensor
+
+
+def _bytes(tensor, letters):
+    """What a tensor takes in memory with the letters at these values."""
+    dims = [n if type(n) is int else n.at(letters) for n in tensor.shape]
+    rows = 1
+    for n in dims[:-1]:
+        rows *= n
+    if tensor.dtype == "a8":
+        return rows * (-(-(-(-dims[-1] // 32) * 52) // 64) * 64)
+    if tensor.dtype == "i32":
+        return rows * dims[-1] * 4
+    return rows * FORMATS[tensor.dtype].row_size(dims[-1])
+
+
+def plan_arena(tensors, ops, letters):
+    """Give each arena tensor an offset, reusing what is no longer read; returns the arena's size in bytes."""
+    last = {}
+    for i, op in enumerate(ops):
+        for t in (*op.inputs, *op.outputs):
+            if t is not None:
+                root = _root(tensors, t)
+                if root.home == program.ARENA:
+                    last[root.index] = i
+    ending: dict = {}
+    for index, i in last.items():
+        ending.setdefault(i, []).append(index)
+    final, free, size, sizes, placed = len(ops) - 1, [], 0, {}, set()
+    for i, op in enumerate(ops):
+        for t in op.outputs:
+            root = _root(tensors, t)
+            if root.home != program.ARENA or root.index in placed:
+                continue
+            need = -(-_bytes(root, letters) // ALIGNMENT) * ALIGNMENT
+            root.offset, size = _fit(free, need, size)
+            sizes[root.index] = need
+            placed.add(root.index)
+        if i != final:  # the last op's result is what the caller reads
+            for index in ending.get(i, ()):
+                _release(free, tensors[index].offset, sizes[index])
+    return size
+
+
+def _fit(free, need, size):
+    """Take `need` bytes from the first hole that has them, else from the end; returns (offset, the arena's size)."""
+    for j, (start, length) in enumerate(free):
+        if length >= need:
+            if length == need:
+                del free[j]
+            else:
+                free[j] = (start + need, length - need)
+            return start, size
+        if start + length == size:  # the hole at the end can grow
+            del free[j]
+            return start, start + need
+    return size, size + need
+
+
+def _release(free, start, length):
+    """Give a stretch back, joined with the holes beside it; holes stay sorted."""
+    free.append((start, length))
+    free.sort()
+    joined = [free[0]]
+    for start, length in free[1:]:
+        before, size = joined[-1]
+        if before + size == start:
+            joined[-1] = (before, size + length)
+        else:
+            joined.append((start, length))
+    free[:] = joined
+
+
+def place_cache(caches, letters):
+    """Give each cache tensor its place; returns the bytes that all take."""
+    size = 0
+    for t in caches:
+        t.offset = size
+        size += -(-_bytes(t, letters) // 4096) * 4096
+    return size
+
+
+def _pack(image, tensors, ops):
+    """Pack the records; tensors that nothing reads any more stay out."""
+    used: set = set()
+    for op in ops:
+        for t in (*op.outputs, *op.inputs):
+            while t is not None and t.index not in used:
+                used.add(t.index)
+                t = tensors[t.base] if t.home == program.VIEW else None
+    used.update(t.index for t in tensors if t.home == program.INPUT)
+    order = {index: i for i, index in enumerate(sorted(used))}
+    sizes: dict[Size, int] = {}
+    image.tensors = b"".join(_tensor(tensors[index], order, sizes) for index in order)
+    letters = program.LETTERS
+    image.sizes = b"".join(program.SIZE.pack(letters.index(s.letter), s.mul, s.add, s.div) for s in sizes)
+    records, pool = [], []
+    for op in ops:
+        attrs = [program.attribute(float(op.attrs[n]) if kind == "float" else op.attrs[n])
+                 for n, kind in op.op.attrs.items()]  # fmt: skip
+        counts = len(op.outputs), len(op.inputs), len(attrs), 0
+        records.append(program.OP.pack(op.op.code, 0, op.layer, 0, len(pool), *counts))
+        pool += [program.NONE if t is None else order[t.index] for t in (*op.outputs, *op.inputs)]
+        pool += attrs
+    image.ops, image.pool = b"".join(records), struct.pack(f"<{len(pool)}i", *pool)
+    image.segments = program.SEGMENT.pack(0, 0, 0, 0, 0, len(ops), 0)
+    image.logits = order[image.logits]
+
+
+def _tensor(t, order, sizes):
+    """The record of one tensor, dimensions innermost first."""
+    ne = [n if type(n) is int else -1 - sizes.setdefault(n, len(sizes)) for n in reversed(t.shape)]
+    strides = list(reversed(t.strides))
+    ne += [1] * (4 - len(ne))
+    strides += [0] * (4 - len(strides))
+    base = order[t.base] if t.home == program.VIEW else t.base
+    return program.TENSOR.pack(_dtype(t.dtype), t.home, base, *ne, *strides, t.offset, t.mapping, 0, 0)
+
+
+def _dtype(name):
+    return program.A8 if name == "a8" else FORMATS[name].id

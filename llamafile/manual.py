@@ -1,0 +1,67 @@
+"""What the manual of llamafile says beside the flag table: synopsis, files, environment, exit codes, examples."""
+
+from __future__ import annotations
+
+# A section is a title and blocks: a paragraph (str), a list of (term, text) pairs, or lines of an example in a tuple.
+Block = "str | list[tuple[str, str]] | tuple[str, ...]"
+
+ONE_LINE = "run a language model from one file"
+
+COMMANDS = (
+    ("convert MODEL [-o OUT] [-- ARGS...]", "Make one executable of this engine, the weights and default arguments."),
+    ("info FILE", "Print metadata, tensors, formats, members and the engine's version."),
+    ("quantize IN OUT TYPE", "Write the weights in another format."),
+    ("upgrade-engine FILE", "Put this engine under the weights of an older llamafile without moving them."),
+)
+
+SYNOPSIS = (
+    "llamafile [FLAGS] -m MODEL.gguf -p PROMPT",
+    "llamafile [FLAGS] -m MODEL.gguf -cnv",
+    "llamafile info|convert|quantize|upgrade-engine ...",
+)
+
+DESCRIPTION = (
+    "llamafile runs the weights in a GGUF file on this machine's processor. The program and the weights may be one "
+    "file: zipalign or the convert command puts them together, and the result is made executable and run like any "
+    "program. Weights are mapped into memory where they lie; nothing is unpacked.",
+    "Only the answer goes to the standard output; the banner, notes and timings go to the standard error stream. "
+    "Later flags win over earlier ones, flags over .args, and .args over the environment. In long flags _ may "
+    "stand for -, and --flag=value for --flag value.",
+    "Ctrl-C stops the answer; a second one leaves.",
+)
+
+FILES = [
+    (".args", "Member of the executable with default arguments, one a line; the two characters \\n are a newline. A "
+     "line ... is where the arguments of the command line go; without one they go at the end. A line that begins with "
+     "a quote or #, or with - and has a space, is read as words in the manner of a shell, with '...', \"...\", "
+     "backslash, $NAME and comments."),
+    ("/zip/NAME", "A member of the executable, wherever a file is read."),
+]
+
+ENVIRONMENT = [
+    ("LLAMA_ARG_...", "Most flags have a twin, named in brackets above; LLAMA_ARG_NO_... switches one off."),
+    ("NO_COLOR", "Switches colours off where --color says auto."),
+    ("_LLAMAFILE_COMPLETE", "Set by the completion scripts of shells."),
+]
+
+EXIT_CODES = [
+    ("0", "The answer is complete."),
+    ("1", "Something was wrong; one line on the standard error stream says what, and what to do."),
+    ("130", "Ctrl-C ended the program."),
+    ("141", "What read the answer went away (as SIGPIPE does)."),
+]
+
+EXAMPLES = (
+    ("Go on from a text:", ("llamafile -m model.gguf -p 'four score and' -n 64",)),
+    ("Chat with the weights inside the executable:",
+     ("./model.llamafile -cnv -p 'You are a helpful assistant.'",)),
+    ("Summarise a file, and keep only the answer:",
+     ("( echo '[INST]Summarize the following text:'; cat page.txt; echo '[/INST]' ) |",
+      "  llamafile -m mistral.gguf -f /dev/stdin -c 0 --temp 0 -n 500 --no-display-prompt 2>/dev/null")),
+    ("Complete a function of C and stop where it ends:",
+     ("llamafile -m coder.gguf --temp 0 -r '}\\n' -e -p 'int max(int a, int b) {\\n'",)),
+    ("Make one executable:",
+     ("llamafile convert model.gguf -o model.llamafile -- --temp 0.7 ...",)),
+)
+
+SEE_ALSO = {"llamafile": "zipalign(1)", "zipalign": "llamafile(1)"}

@@ -1,0 +1,72 @@
+"""A model: an open GGUF, its tokens, its graph, and what it takes in memory."""
+
+from __future__ import annotations
+
+from llamafile.errors import LlamafileError
+from llamafile.graph import Graph
+from llamafile.models import build
+from llamafile.models.positions import Rope
+from runtime import threads
+from runtime.ops import RuntimeFault
+
+
+class Model:
+    """One GGUF ready to make sessions of; `file` is an open llamafile.gguf File and is closed with the model."""
+
+    def __init__(self, file, n_threads=0, rope=None):
+        from llamafile.tokens import Tokenizer
+
+        self.file = file
+        self.architecture = file.text("general.architecture")
+        self.tokenizer = Tokenizer(file)
+        self.n_vocab = self._vocabulary()
+        self.rope = rope or Rope()
+        self.n_ctx_train = file.integer(f"{self.architecture}.context_length", 2048, low=1)
+        self.pool = threads.Pool(n_threads or threads.physical_cores())
+
+    @classmethod
+    def open(cls, path, **options):
+        """Open the GGUF at a path."""
+        from llamafile.gguf.reader import open_path
+
+        return cls(open_path(path), **options)
+
+    def _vocabulary(self):
+        """How many rows the token table has: it may be padded beyond the tokens that have a text."""
+        table = self.file.need_tensor("token_embd.weight")
+        if len(table.ne) != 2 or table.ne[1] < self.tokenizer.n_vocab:
+            raise LlamafileError(f"{self.file.label}: the token table {table.ne} is smaller than the vocabulary of "
+                                 f"{self.tokenizer.n_vocab}; the file is damaged")
+        return table.ne[1]
+
+    def graph(self, cache_types=("f16", "f16")):
+        """Build the architecture's graph; returns (graph, logits)."""
+        graph = Graph(self.file, self.n_vocab, self.rope, cache_types)
+        try:
+            return graph, build(graph)
+        except RuntimeFault as fault:  # shapes that cannot be: the file's numbers contradict each other
+            raise LlamafileError(f"{self.file.label}: {fault}; the file is damaged") from fault
+
+    @property
+    def description(self):
+        """Name, architecture, parameters and size, for a banner."""
+        name = self.file.get("general.name") or self.file.label
+        count = 0
+        for tensor in self.file.tensors.values():
+            n = 1
+            for d in tensor.ne:
+                n *= d
+            count += n
+        size = sum(t.nbytes for t in self.file.tensors.values())
+        return f"{name}, {self.architecture}, {count / 1e6:.0f} M parameters, {size / 2**20:.0f} MiB"
+
+    def session(self, n_ctx=0, **options):
+        """A timeline of tokens with a cache of n_ctx cells (0: as many as the model was trained for)."""
+        from llamafile.session import Session
+
+        return Session(self, n_ctx, **options)
+
+    def close(self):
+        """Stop the threads and unmap the file; sessions must be closed before."""
+        self.pool.close()
+        self.file.close()

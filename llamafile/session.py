@@ -1,0 +1,152 @@
+"""A session: one timeline of tokens, the cache that holds what the model made of them, and the next token's logits."""
+
+from __future__ import annotations
+
+import time
+
+from llamafile.errors import LlamafileError
+from llamafile.lower import lower
+from runtime._core import ffi
+from runtime.executor import Memory, Program
+from runtime.ops import PAGE
+
+
+class Session:
+    """`tokens` are the ids evaluated so far; `logits` points to the last row's floats, one a token of the vocabulary."""
+
+    def __init__(self, model, n_ctx=0, n_batch=512, cache_types=("f16", "f16"), all_logits=False):
+        self.model, self.cache_types = model, tuple(cache_types)
+        self.n_ctx = n_ctx or model.n_ctx_train
+        self.n_batch = max(1, min(n_batch, self.n_ctx))
+        self.tokens: list[int] = []
+        self.all_logits = all_logits
+        self.perf = {"prompt_tokens": 0, "prompt_seconds": 0.0, "tokens": 0, "seconds": 0.0}
+        pages = -(-self.n_ctx // PAGE)
+        letters = {"T": self.n_batch, "S": 1, "O": self.n_batch if all_logits else 1, "C": pages * PAGE, "P": pages}
+        self._graph, logits = model.graph(self.cache_types)
+        image = lower(self._graph, logits, letters)
+        self._cache = Memory(image.cache)
+        self._constants = ffi.from_buffer(self._graph.constants)
+        self._program = Program(image, self._mappings(), self._cache, model.pool)
+        self._shift = None
+        self._pages = pages
+        self.logits = self._program.floats(image.logits)
+        self._set_tables(self._program)
+
+    def _mappings(self):
+        """What weights lie in: the file's own mappings, then the graph's constants."""
+        maps = [(m.address, m.length) for m in self.model.file.mappings]
+        return [*maps, (int(ffi.cast("uintptr_t", self._constants)), len(self._graph.constants))]
+
+    def _set_tables(self, program):
+        """One sequence: page i is the i-th page, cell i holds position i."""
+        for i in range(self._pages):
+            program.inputs["pages"][i] = i
+        ffi.memmove(program.inputs["cell_positions"], _ints(range(self._pages * PAGE)), 4 * self._pages * PAGE)
+        program.inputs["starts"][0] = 0
+
+    def sync(self, ids):
+        """Make the session's tokens equal ids: the longest common prefix is kept, the rest is evaluated."""
+        same = 0
+        for a, b in zip(self.tokens, ids):
+            if a != b:
+                break
+            same += 1
+        # The last token is always evaluated: its logits are wanted.
+        self.truncate(min(same, len(ids) - 1) if ids else 0)
+        self.append(ids[len(self.tokens) :])
+
+    def truncate(self, n):
+        """Forget every token but the first n."""
+        del self.tokens[n:]
+
+    def append(self, ids):
+        """Evaluate ids after the tokens so far."""
+        if len(self.tokens) + len(ids) > self.n_ctx:
+            raise LlamafileError(f"context: {len(self.tokens) + len(ids)} tokens do not fit {self.n_ctx} cells; "
+                                 "use a larger -c")
+        for first in range(0, len(ids), self.n_batch):
+            self._evaluate(ids[first : first + self.n_batch])
+
+    def _evaluate(self, ids):
+        """Run the program once for at most n_batch tokens."""
+        started, inputs = time.perf_counter(), self._program.inputs
+        past, n = len(self.tokens), len(ids)
+        places = _ints(range(past, past + n))
+        ffi.memmove(inputs["tokens"], _ints(ids), 4 * n)
+        ffi.memmove(inputs["positions"], places, 4 * n)
+        ffi.memmove(inputs["cells"], places, 4 * n)
+        inputs["starts"][1] = n
+        inputs["lengths"][0] = past + n
+        outputs = range(n) if self.all_logits else range(n - 1, n)
+        ffi.memmove(inputs["rows"], _ints(outputs), 4 * len(outputs))
+        # Pages beyond the last one in use are not looked at: attention plans its splits by their number.
+        pages = -(-(past + n) // PAGE)
+        self._program.run(T=n, S=1, O=len(outputs), C=self._pages * PAGE, P=pages)
+        self.tokens += ids
+        kind = "prompt_" if n > 1 else ""
+        self.perf[kind + "tokens"] += n
+        self.perf[kind + "seconds"] += time.perf_counter() - started
+
+    def shift(self, keep, discard):
+        """Drop `discard` tokens after the first `keep` and move the rest down, without evaluating them again."""
+        count = len(self.tokens)
+        if keep < 0 or discard <= 0 or keep + discard > count:
+            raise LlamafileError(f"context: {discard} tokens after {keep} cannot be dropped from {count}")
+        if self._shift is None:
+            self._shift = self._open_shift()
+        inputs = self._shift.inputs
+        for first in range(keep + discard, count, self.n_batch):
+            n = min(self.n_batch, count - first)
+            ffi.memmove(inputs["tokens"], _ints(range(first, first + n)), 4 * n)
+            ffi.memmove(inputs["cells"], _ints(range(first - discard, first - discard + n)), 4 * n)
+            ffi.memmove(inputs["positions"], _ints([-discard] * n), 4 * n)
+            self._shift.run(T=n, S=1, O=1, C=self._pages * PAGE, P=self._pages)
+        del self.tokens[keep : keep + discard]
+
+    def _open_shift(self):
+        """The program that moves cells, over the same cache."""
+        from llamafile.shift import shift_graph
+
+        graph, result = shift_graph(self._graph)
+        letters = {"T": self.n_batch, "S": 1, "O": 1, "C": self._pages * PAGE, "P": self._pages}
+        return Program(lower(graph, result, letters), self._mappings(), self._cache, self.model.pool)
+
+    def save(self, path):
+        """Write the tokens and their cells to a file that `load` takes."""
+        from llamafile.prompt_cache import save
+
+        save(self, path)
+
+    def load(self, path):
+        """Take tokens and cells from a file that `save` wrote for the same model and cache format."""
+        from llamafile.prompt_cache import load
+
+        load(self, path)
+
+    def cells(self):
+        """The used part of each cache tensor, layer after layer, as writable buffers."""
+        parts, used = [], len(self.tokens)
+        for cache in self._graph.caches:
+            row = cache.shape[1] * cache.shape[2]
+            size = self._row_bytes(cache.dtype, row) * used
+            parts.append(ffi.buffer(ffi.cast("char *", self._cache.raw.address) + cache.offset, size))
+        return parts
+
+    @staticmethod
+    def _row_bytes(dtype, n):
+        from runtime.quants import FORMATS
+
+        return FORMATS[dtype].row_size(n)
+
+    def close(self):
+        """Free the programs and the cache."""
+        for program in (self._program, self._shift):
+            if program is not None:
+                program.close()
+        self._cache.close()
+
+
+def _ints(values):
+    """A C array of int32."""
+    return ffi.new("int32_t[]", list(values))

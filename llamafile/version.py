@@ -1,0 +1,53 @@
+"""What --version and --verify say: the engine, its revision, Python, instruction sets, the state of every member."""
+
+from __future__ import annotations
+
+import sys
+
+from llamafile import VERSION, own
+from llamafile.errors import LlamafileError
+
+STAMP = ".engine"
+
+
+def facts() -> dict[str, str]:
+    """Return what the build wrote into this executable by key: version, revision, python, target; {} from source."""
+    archive = own.archive()
+    member = None if archive is None else archive.members.get(STAMP)
+    if archive is None or member is None:
+        return {}
+    lines = archive.read(member).decode("utf-8", "replace").splitlines()
+    return {key: value for key, _, value in (line.partition(" ") for line in lines)}
+
+
+def text() -> str:
+    """Return the lines that --version prints; the first is `llamafile VERSION`, as the older engines print it."""
+    from runtime import cpu
+
+    known = facts()
+    revision = f"revision {known['revision']}" if "revision" in known else "source tree"
+    target = f" for {known['target']}" if "target" in known else ""
+    available, chosen = cpu.available(), cpu.chosen()
+    others = [name for name in available if name != chosen]
+    absent = [name for name in cpu.names() if name not in available]
+    return (
+        f"llamafile {VERSION} ({revision})\n"
+        f"Python {sys.version.split()[0]}{target}\n"
+        f"instruction set {chosen}"
+        + (f"; also runs {', '.join(others)}" if others else "")
+        + (f"; left out, not on this processor: {', '.join(absent)}" if absent else "")
+        + "\n"
+    )
+
+
+def verify() -> str:
+    """Check every member's checksum and return a line; raises ZipError or LlamafileError naming a damaged one."""
+    archive = own.archive()
+    if archive is None:
+        raise LlamafileError("--verify: this program runs from its sources; there is no executable to check")
+    from zipalign.check import check
+
+    problems = check(archive)
+    if problems:
+        raise LlamafileError("; ".join([*problems, "copy the file again"]))
+    return f"{archive.label}: all {len(archive.members)} members are whole\n"

@@ -1,0 +1,58 @@
+/* The C API of the machine: memory, threads, programs; declared once here for C and for cffi. */
+#ifndef LF_CORE_H
+#define LF_CORE_H
+#include "program.h"
+
+/* cdef-begin */
+typedef struct lf_pool lf_pool;
+typedef struct lf_program lf_program;
+
+typedef struct {
+    void *address;
+    int64_t size;
+} lf_memory;
+
+/* Everything that lower made, as bytes in Python's hands; lf_open copies what it keeps. */
+typedef struct {
+    const lf_tensor *tensors;
+    const lf_size *sizes;
+    const lf_op *ops;
+    const lf_segment *segments;
+    const int32_t *pool;
+    int32_t n_tensors, n_sizes, n_ops, n_segments, n_pool;
+    int32_t maximum[5]; /* of each letter */
+    const lf_memory *mappings;
+    int32_t n_mappings;
+    lf_memory arena, cache, state;
+} lf_image;
+
+/* Zeroed memory in whole pages, huge ones where the system has them; address 0 when there is none. */
+lf_memory lf_memory_new(int64_t size);
+void lf_memory_free(lf_memory memory);
+
+/* A pool of n threads, the caller's one of them. 0 when they cannot be had. */
+lf_pool *lf_pool_new(int n);
+void lf_pool_free(lf_pool *pool);
+
+/* Check an image and make it ready to run; on a fault returns 0 and writes one line to `fault`. */
+lf_program *lf_open(const lf_image *image, lf_pool *pool, char *fault, int fault_size);
+void lf_close(lf_program *program);
+/* Where the values of an input slot are to be put before a run; capacity in bytes. */
+lf_memory lf_input(const lf_program *program, int slot);
+/* Where tensor i lies after a run. */
+void *lf_data(const lf_program *program, int i);
+/* Run the whole program with these sizes; returns 0, or -1 and one line in `fault`. */
+int lf_run(lf_program *program, const int32_t *letters, char *fault, int fault_size);
+/* Run op i alone, after lf_run's set-up: what benches and --explain time. */
+int lf_run_range(lf_program *program, const int32_t *letters, int first, int count, char *fault, int fault_size);
+
+/* Instruction sets: how many kernel tables are in this build, their names, whether this machine runs them. */
+int lf_isa_count(void);
+const char *lf_isa_name(int i);
+int lf_isa_runs(int i);
+int lf_isa_chosen(void);
+int lf_isa_choose(int i);
+/* Sizes of the records, for the test that freezes them. */
+int lf_sizeof(int which);
+/* cdef-end */
+#endif

@@ -1,0 +1,21 @@
+/* Memory in whole pages, zeroed by the system when it is first touched. */
+#define _GNU_SOURCE
+#include <sys/mman.h>
+#include "core.h"
+
+#define LF_HUGE (2 << 20)
+
+lf_memory lf_memory_new(int64_t size) {
+    lf_memory none = {0, 0};
+    if (size <= 0 || size > ((int64_t)1 << 46)) return none;
+    void *p = mmap(0, (size_t)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) return none;
+#ifdef MADV_HUGEPAGE
+    if (size >= 2 * LF_HUGE) madvise(p, (size_t)size, MADV_HUGEPAGE);
+#endif
+    return (lf_memory){p, size};
+}
+
+void lf_memory_free(lf_memory memory) {
+    if (memory.address) munmap(memory.address, (size_t)memory.size);
+}

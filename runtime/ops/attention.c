@@ -1,0 +1,290 @@
+/* Kernels of attention and positions.
+
+   The canonical numeric of attention: the cells of a sequence are taken in pages of LF_PAGE, and pages in splits of LF_SPLIT;
+   a split is reduced page after page with a running maximum, splits are combined in order. Nothing depends on threads,
+   on how many rows a call has, or on which of the two schedules below runs. */
+#include "rows_of.h"
+
+#define LF_PAGE 64
+#define LF_SPLIT 8
+#define LF_TILE_ROWS 64 /* query heads that share a page's decoded keys and values, at most */
+
+static void lf_rotation(const lf_call *call, const lf_rotation_args *a) {
+    int32_t m = a->frequencies->ne[0];
+    int64_t begin, end;
+    lf_share(call, a->positions->ne[0], &begin, &end);
+    for (int64_t t = begin; t < end; t++) {
+        float *out = (float *)a->out0->data + t * 2 * m;
+        for (int32_t i = 0; i < m; i++) {
+            double angle = (double)((const int32_t *)a->positions->data)[t] * ((const float *)a->frequencies->data)[i];
+            out[2 * i] = (float)cos(angle) * a->magnitude;
+            out[2 * i + 1] = (float)sin(angle) * a->magnitude;
+        }
+    }
+}
+
+/* Rotate one head by its row of the table; out may be x. */
+LF_INLINE void lf_turn(const float *x, const float *table, float *out, int32_t d, int32_t m, int halves) {
+    if (out != x) memcpy(out, x, sizeof(float) * (size_t)d);
+    for (int32_t i = 0; i < m; i++) {
+        int32_t first = halves ? i : 2 * i, second = halves ? i + m : 2 * i + 1;
+        float c = table[2 * i], s = table[2 * i + 1], p = x[first], q = x[second];
+        out[first] = p * c - q * s;
+        out[second] = p * s + q * c;
+    }
+}
+
+static void lf_rope(const lf_call *call, const lf_rope_args *a) {
+    int32_t heads = a->x->ne[1], d = a->x->ne[0], m = a->table->ne[1];
+    int64_t begin, end;
+    lf_share(call, lf_rows(a->x), &begin, &end);
+    for (int64_t r = begin; r < end; r++)
+        lf_turn(lf_row(a->x, r), (const float *)a->table->data + r / heads * 2 * m, lf_row(a->out0, r), d, m, a->halves);
+}
+
+static void lf_rope_cells(const lf_call *call, const lf_rope_cells_args *a) {
+    int32_t heads = a->cache->ne[1], d = a->cache->ne[0], m = a->table->ne[1];
+    int64_t begin, end;
+    float *row = (float *)call->scratch;
+    lf_share(call, (int64_t)a->cells->ne[0] * heads, &begin, &end);
+    for (int64_t i = begin; i < end; i++) {
+        void *cell = lf_cell(a->cache, ((const int32_t *)a->cells->data)[i / heads], i % heads);
+        lf_read_row(a->cache->dtype, cell, row, d);
+        lf_turn(row, (const float *)a->table->data + i / heads * 2 * m, row + d, d, m, a->halves);
+        lf_write_row(a->cache->dtype, row + d, cell, d);
+    }
+}
+
+/* What a row carries through its cells: the maximum score, the sum of weights, the weighted sum of values. */
+typedef struct {
+    float most, sum;
+    float *values;
+} lf_partial;
+
+/* One group of query rows that read the same KV head of the same sequence. */
+typedef struct {
+    const lf_attention_args *a;
+    int32_t sequence, head, first, count; /* rows first .. first + count of q, each with `group` heads */
+    int32_t group, d, e;
+    float *queries;        /* [count * group][d], scaled */
+    float *keys, *values;  /* [LF_PAGE][d] and [LF_PAGE][e], decoded */
+    float *scores;         /* [count * group][LF_PAGE] */
+} lf_rows_of_head;
+
+LF_INLINE float *lf_align(float *p) { return (float *)(((uintptr_t)p + 63) & ~(uintptr_t)63); }
+
+/* Bring the queries into one place, scaled. */
+static void lf_load_queries(lf_rows_of_head *g) {
+    lf_vf by = lf_set(g->a->scale);
+    for (int32_t r = 0; r < g->count * g->group; r++) {
+        const float *q = lf_row(g->a->q, (int64_t)(g->first + r / g->group) * g->a->q->ne[1] + g->head * g->group + r % g->group);
+        float *to = g->queries + r * g->d;
+        int32_t i = 0;
+        for (; i + LF_W <= g->d; i += LF_W) lf_put(to + i, lf_load(q + i) * by);
+        for (; i < g->d; i++) to[i] = q[i] * g->a->scale;
+    }
+}
+
+/* Decode one page of a sequence; returns how many of its cells are in use. */
+static int32_t lf_load_page(const lf_rows_of_head *g, int32_t page) {
+    const lf_attention_args *a = g->a;
+    int32_t length = ((const int32_t *)a->lengths->data)[g->sequence];
+    int32_t n = length - page * LF_PAGE < LF_PAGE ? length - page * LF_PAGE : LF_PAGE;
+    int64_t first = (int64_t)((const int32_t *)a->pages->data)[g->sequence * a->pages->stride[1] + page] * LF_PAGE;
+    for (int32_t c = 0; c < n; c++) {
+        lf_read_row(a->k->dtype, lf_cell(a->k, first + c, g->head), g->keys + c * g->d, g->d);
+        lf_read_row(a->v->dtype, lf_cell(a->v, first + c, g->head), g->values + c * g->e, g->e);
+    }
+    return n;
+}
+
+/* Scores of one row against n cells: -inf where it may not look. */
+static void lf_score_row(const lf_rows_of_head *g, int32_t r, int32_t page, int32_t n) {
+    const lf_attention_args *a = g->a;
+    const float *q = g->queries + r * g->d;
+    float *scores = g->scores + r * LF_PAGE;
+    int32_t position = ((const int32_t *)a->positions->data)[g->first + r / g->group];
+    int64_t cell = (int64_t)((const int32_t *)a->pages->data)[g->sequence * a->pages->stride[1] + page] * LF_PAGE;
+    const int32_t *where = (const int32_t *)a->cell_positions->data + cell;
+    float slope = a->slopes ? ((const float *)a->slopes->data)[g->head * g->group + r % g->group] : 0;
+    for (int32_t c = 0; c < n; c++) {
+        int32_t distance = position - where[c];
+        int32_t away = distance < 0 ? -distance : distance;
+        if ((a->causal && distance < 0) || (a->window && away >= a->window)) {
+            scores[c] = -INFINITY;
+            continue;
+        }
+        lf_vf sum = lf_set(0);
+        int32_t i = 0;
+        for (; i + LF_W <= g->d; i += LF_W) sum = lf_fma(lf_load(q + i), lf_load(g->keys + c * g->d + i), sum);
+        if (i < g->d) sum = lf_fma(lf_load_some(q + i, g->d - i), lf_load_some(g->keys + c * g->d + i, g->d - i), sum);
+        float score = lf_sum(sum);
+        if (a->cap != 0) score = a->cap * tanhf(score / a->cap);
+        scores[c] = score - slope * (float)distance;
+    }
+    for (int32_t c = n; c < LF_PAGE; c++) scores[c] = -INFINITY;
+}
+
+/* Take a page's scores and values into a row's running result. */
+static void lf_take_page(const lf_rows_of_head *g, int32_t r, int32_t n, lf_partial *p) {
+    float *scores = g->scores + r * LF_PAGE;
+    lf_vf most = lf_load(scores);
+    for (int32_t c = LF_W; c < LF_PAGE; c += LF_W) most = lf_max(most, lf_load(scores + c));
+    float top = lf_largest(most);
+    if (top == -INFINITY) return;
+    if (top > p->most) {
+        float shrink = p->most == -INFINITY ? 0 : expf(p->most - top);
+        p->most = top;
+        p->sum *= shrink;
+        int32_t i = 0;
+        for (; i + LF_W <= g->e; i += LF_W) lf_put(p->values + i, lf_load(p->values + i) * lf_set(shrink));
+        for (; i < g->e; i++) p->values[i] *= shrink;
+    }
+    lf_vf total = lf_set(0);
+    for (int32_t c = 0; c < LF_PAGE; c += LF_W) {
+        lf_vf w = lf_exp(lf_load(scores + c) - lf_set(p->most));
+        lf_put(scores + c, w);
+        total = total + w;
+    }
+    p->sum += lf_sum(total);
+    int32_t i = 0;
+    for (; i + LF_W <= g->e; i += LF_W) {
+        lf_vf acc = lf_load(p->values + i);
+        for (int32_t c = 0; c < n; c++) acc = lf_fma(lf_set(scores[c]), lf_load(g->values + c * g->e + i), acc);
+        lf_put(p->values + i, acc);
+    }
+    for (; i < g->e; i++)
+        for (int32_t c = 0; c < n; c++) p->values[i] = lf_fma1(scores[c], g->values[c * g->e + i], p->values[i]);
+}
+
+/* Combine a later split's result into an earlier one's. */
+static void lf_combine(lf_partial *into, const lf_partial *next, int32_t e) {
+    if (next->most == -INFINITY) return;
+    float most = into->most > next->most ? into->most : next->most;
+    float keep = into->most == -INFINITY ? 0 : expf(into->most - most), take = expf(next->most - most);
+    into->most = most;
+    into->sum = into->sum * keep + next->sum * take;
+    for (int32_t i = 0; i < e; i++) into->values[i] = into->values[i] * keep + next->values[i] * take;
+}
+
+static void lf_clear(lf_partial *p, int32_t e) {
+    p->most = -INFINITY;
+    p->sum = 0;
+    memset(p->values, 0, sizeof(float) * (size_t)e);
+}
+
+/* Reduce the pages of one split for all rows of the group. */
+static void lf_reduce_split(const lf_rows_of_head *g, int32_t split, int32_t pages, lf_partial *partials) {
+    int32_t last = (split + 1) * LF_SPLIT < pages ? (split + 1) * LF_SPLIT : pages;
+    for (int32_t r = 0; r < g->count * g->group; r++) lf_clear(&partials[r], g->e);
+    for (int32_t page = split * LF_SPLIT; page < last; page++) {
+        int32_t n = lf_load_page(g, page);
+        for (int32_t r = 0; r < g->count * g->group; r++) {
+            lf_score_row(g, r, page, n);
+            lf_take_page(g, r, n, &partials[r]);
+        }
+    }
+}
+
+static void lf_finish_row(const lf_rows_of_head *g, int32_t r, const lf_partial *p) {
+    const lf_view *o = g->a->out0;
+    float *out = lf_row(o, (int64_t)(g->first + r / g->group) * o->ne[1] + g->head * g->group + r % g->group);
+    for (int32_t i = 0; i < g->e; i++) out[i] = p->sum > 0 ? p->values[i] / p->sum : 0;
+}
+
+static lf_rows_of_head lf_group_at(const lf_attention_args *a, char *scratch) {
+    lf_rows_of_head g = {.a = a, .d = a->q->ne[0], .e = a->v->ne[0], .group = a->q->ne[1] / a->k->ne[1]};
+    float *p = lf_align((float *)scratch);
+    g.keys = p, p += LF_PAGE * g.d;
+    g.values = p, p += LF_PAGE * g.e;
+    g.scores = p, p += LF_TILE_ROWS * LF_PAGE;
+    g.queries = p;
+    return g;
+}
+
+static int32_t lf_sequence_of(const lf_attention_args *a, int32_t row) {
+    const int32_t *starts = a->starts->data;
+    int32_t s = 0;
+    while (s + 1 < a->lengths->ne[0] && row >= starts[s + 1]) s++;
+    return s;
+}
+
+static int32_t lf_pages_of(const lf_attention_args *a, int32_t sequence) {
+    int32_t pages = (((const int32_t *)a->lengths->data)[sequence] + LF_PAGE - 1) / LF_PAGE;
+    return pages < a->pages->ne[0] ? pages : a->pages->ne[0];
+}
+
+/* Many rows: each task is some rows of one sequence with one KV head, over all its pages. */
+static void lf_attend_rows(const lf_call *call, const lf_attention_args *a) {
+    int32_t heads = a->k->ne[1], sequences = a->lengths->ne[0];
+    const int32_t *starts = a->starts->data;
+    lf_rows_of_head g = lf_group_at(a, call->scratch);
+    int32_t tile_rows = LF_TILE_ROWS / g.group < 16 ? LF_TILE_ROWS / g.group : 16;
+    float *after = g.queries + LF_TILE_ROWS * g.d;
+    lf_partial whole[LF_TILE_ROWS], part[LF_TILE_ROWS];
+    for (int32_t r = 0; r < tile_rows * g.group; r++) {
+        whole[r].values = after + r * 2 * g.e;
+        part[r].values = whole[r].values + g.e;
+    }
+    int64_t tile = 0, taken = lf_take(call);
+    for (g.sequence = 0; g.sequence < sequences; g.sequence++)
+        for (g.first = starts[g.sequence]; g.first < starts[g.sequence + 1]; g.first += tile_rows)
+            for (g.head = 0; g.head < heads; g.head++, tile++) {
+                if (tile != taken) continue;
+                taken = lf_take(call);
+                int32_t left = starts[g.sequence + 1] - g.first, pages = lf_pages_of(a, g.sequence);
+                g.count = left < tile_rows ? left : tile_rows;
+                lf_load_queries(&g);
+                for (int32_t r = 0; r < g.count * g.group; r++) lf_clear(&whole[r], g.e);
+                for (int32_t split = 0; split * LF_SPLIT < pages; split++) {
+                    lf_reduce_split(&g, split, pages, part);
+                    for (int32_t r = 0; r < g.count * g.group; r++) lf_combine(&whole[r], &part[r], g.e);
+                }
+                for (int32_t r = 0; r < g.count * g.group; r++) lf_finish_row(&g, r, &whole[r]);
+            }
+}
+
+/* Few rows: each task is one split of one row's KV head; the parts are combined afterwards. */
+static void lf_attend_splits(const lf_call *call, const lf_attention_args *a) {
+    int32_t rows = a->q->ne[2], heads = a->k->ne[1], splits = (a->pages->ne[0] + LF_SPLIT - 1) / LF_SPLIT;
+    lf_rows_of_head g = lf_group_at(a, call->scratch);
+    int64_t width = g.e + 2;
+    g.count = 1;
+    for (int64_t task; (task = lf_take(call)) < (int64_t)rows * heads * splits;) {
+        int32_t split = (int32_t)(task % splits);
+        g.head = (int32_t)(task / splits % heads), g.first = (int32_t)(task / splits / heads);
+        g.sequence = lf_sequence_of(a, g.first);
+        int32_t pages = lf_pages_of(a, g.sequence);
+        float *slot = (float *)call->shared + task * g.group * width;
+        lf_partial part[LF_TILE_ROWS];
+        for (int32_t r = 0; r < g.group; r++) part[r].values = slot + r * width + 2;
+        if (split * LF_SPLIT >= pages) continue;
+        lf_load_queries(&g);
+        lf_reduce_split(&g, split, pages, part);
+        for (int32_t r = 0; r < g.group; r++) slot[r * width] = part[r].most, slot[r * width + 1] = part[r].sum;
+    }
+    lf_barrier(call);
+    float *sum = lf_align((float *)call->scratch);
+    for (int64_t task; (task = lf_take(call)) < (int64_t)rows * heads;) {
+        g.head = (int32_t)(task % heads), g.first = (int32_t)(task / heads);
+        g.sequence = lf_sequence_of(a, g.first);
+        int32_t pages = lf_pages_of(a, g.sequence);
+        for (int32_t r = 0; r < g.group; r++) {
+            lf_partial whole = {.values = sum};
+            lf_clear(&whole, g.e);
+            for (int32_t split = 0; split * LF_SPLIT < pages; split++) {
+                float *slot = (float *)call->shared + ((task * splits + split) * g.group + r) * width;
+                lf_partial part = {slot[0], slot[1], slot + 2};
+                lf_combine(&whole, &part, g.e);
+            }
+            lf_finish_row(&g, r, &whole);
+        }
+    }
+}
+
+static void lf_attention(const lf_call *call, const lf_attention_args *a) {
+    if (a->q->ne[2] <= LF_SPLIT_ROWS)
+        lf_attend_splits(call, a);
+    else
+        lf_attend_rows(call, a);
+}

@@ -1,0 +1,91 @@
+/* Kernels of mixtures of experts. */
+#include "rows_of.h"
+#include "a8.h"
+
+static void lf_route(const lf_call *call, const lf_route_args *a) {
+    int32_t experts = a->logits->ne[0];
+    int64_t begin, end;
+    lf_share(call, lf_rows(a->logits), &begin, &end);
+    for (int64_t t = begin; t < end; t++) {
+        const float *x = lf_row(a->logits, t);
+        int32_t *ids = (int32_t *)a->out0->data + t * a->used;
+        float *weights = lf_row(a->out1, t), most = x[0], all = 0, chosen = 0;
+        for (int32_t e = 1; e < experts; e++) most = x[e] > most ? x[e] : most;
+        for (int32_t e = 0; e < experts; e++) all += expf(x[e] - most);
+        for (int32_t u = 0; u < a->used; u++) {
+            int32_t best = -1;
+            for (int32_t e = 0; e < experts; e++) {
+                int taken = 0;
+                for (int32_t j = 0; j < u; j++) taken |= ids[j] == e;
+                if (!taken && (best < 0 || x[e] > x[best])) best = e;
+            }
+            if (best < 0) best = 0; /* more wanted than there are */
+            ids[u] = best;
+            weights[u] = expf(x[best] - most) / all;
+            chosen += weights[u];
+        }
+        for (int32_t u = 0; a->normalize && u < a->used; u++) weights[u] /= chosen;
+    }
+}
+
+static void lf_weighted_sum(const lf_call *call, const lf_weighted_sum_args *a) {
+    lf_piece piece;
+    for (int64_t i = 0; lf_piece_of(call, a->out0, i, &piece); i++) {
+        const float *weights = lf_row(a->weights, piece.row);
+        float *out = lf_row(a->out0, piece.row) + piece.first;
+        for (int32_t j = 0; j < piece.count; j++) {
+            float sum = 0;
+            for (int32_t m = 0; m < a->x->ne[1]; m++)
+                sum = lf_fma1(lf_row(a->x, piece.row * a->x->ne[1] + m)[piece.first + j], weights[m], sum);
+            out[j] = sum;
+        }
+    }
+}
+
+/* The matrix of one expert as a view. */
+LF_INLINE lf_view lf_expert(const lf_view *w, int64_t e) {
+    lf_view one = *w;
+    one.data = (char *)w->data + lf_bytes(w->dtype, e * w->stride[2]);
+    one.ne[2] = 1;
+    return one;
+}
+
+static void lf_matmul_ids(const lf_call *call, const lf_matmul_ids_args *a) {
+    int32_t m = a->ids->ne[0], t = a->ids->ne[1], k = a->w->ne[0], n = a->w->ne[1], shared = a->x->ne[1] == 1;
+    for (int64_t turn; (turn = lf_take(call)) * LF_ROWS_A_TURN < n;) {
+        int64_t end = (turn + 1) * LF_ROWS_A_TURN < n ? (turn + 1) * LF_ROWS_A_TURN : n;
+        for (int64_t i = 0; i < (int64_t)t * m; i++) {
+            lf_view w = lf_expert(a->w, ((const int32_t *)a->ids->data)[i]);
+            int64_t ws = lf_bytes(w.dtype, w.stride[1]);
+            const float *x = lf_row(a->x, shared ? i / m : i);
+            for (int64_t r = turn * LF_ROWS_A_TURN; r < end; r++) {
+                float *out = lf_row(a->out0, i) + r;
+                const char *row = (const char *)w.data + r * ws;
+                if (w.dtype == LF_F16) lf_float_tile(LF_F16, row, ws, x, 0, k, out, 0, 1, 1);
+                if (w.dtype == LF_BF16) lf_float_tile(LF_BF16, row, ws, x, 0, k, out, 0, 1, 1);
+                if (w.dtype == LF_F32) lf_float_tile(LF_F32, row, ws, x, 0, k, out, 0, 1, 1);
+            }
+        }
+    }
+}
+
+static void lf_matmul_ids_quantized(const lf_call *call, const lf_matmul_ids_quantized_args *a) {
+    int32_t m = a->ids->ne[0], t = a->ids->ne[1], k = a->w->ne[0], n = a->w->ne[1], shared = a->x->ne[1] == 1;
+    lf_integer_form form = lf_form_of(a->w->dtype);
+    if (!form.unpack) return;
+    lf_unpacked u = lf_unpack_place(call->scratch, k);
+    for (int64_t turn; (turn = lf_take(call)) * LF_ROWS_A_TURN < n;) {
+        int64_t end = (turn + 1) * LF_ROWS_A_TURN < n ? (turn + 1) * LF_ROWS_A_TURN : n;
+        for (int32_t e = 0; e < a->w->ne[2]; e++) {
+            lf_view w = lf_expert(a->w, e);
+            for (int64_t r = turn * LF_ROWS_A_TURN; r < end; r++) {
+                int unpacked = 0; /* only experts that some row chose are read */
+                for (int64_t i = 0; i < (int64_t)t * m; i++) {
+                    if (((const int32_t *)a->ids->data)[i] != e) continue;
+                    if (!unpacked++) form.unpack((const char *)w.data + r * lf_bytes(w.dtype, w.stride[1]), k, u);
+                    lf_row(a->out0, i)[r] = lf_dot_form(form, u, lf_a8_at(a->x->data, k, shared ? i / m : i), k);
+                }
+            }
+        }
+    }
+}

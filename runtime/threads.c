@@ -1,0 +1,154 @@
+/* A pool of threads with a barrier: spins for some tens of microseconds, then sleeps. */
+#define _GNU_SOURCE
+#include "threads.h"
+#include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#ifdef __linux__
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+/* About 40 microseconds of pauses: longer than any op of a small model takes to come round, short enough that a
+   server's own thread gets the core when there is nothing to do. */
+#define LF_SPINS 1000
+
+struct lf_pool {
+    /* Each of these words is written by one side and read by the others: keep them on lines of their own. */
+    _Alignas(64) atomic_uint generation; /* counts jobs; workers wait for it to move */
+    _Alignas(64) atomic_uint phase;      /* counts barriers */
+    _Alignas(64) atomic_int arrived;
+    _Alignas(64) _Atomic int64_t taken;
+    _Alignas(64) lf_job *job;
+    void *argument;
+    int threads, started;
+    atomic_int stopping;
+    pthread_t *handles;
+};
+
+typedef struct {
+    lf_pool *pool;
+    int thread;
+} lf_worker;
+
+static inline void lf_pause(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static void lf_sleep_while(atomic_uint *word, unsigned value) {
+#ifdef __linux__
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, 0, 0, 0);
+#else
+    if (atomic_load_explicit(word, memory_order_acquire) == value) sched_yield();
+#endif
+}
+
+static void lf_wake(atomic_uint *word) {
+#ifdef __linux__
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, 0, 0, 0);
+#else
+    (void)word;
+#endif
+}
+
+/* Wait until the word is no longer `value`. */
+static void lf_wait(atomic_uint *word, unsigned value) {
+    for (int i = 0; i < LF_SPINS; i++) {
+        if (atomic_load_explicit(word, memory_order_acquire) != value) return;
+        lf_pause();
+    }
+    while (atomic_load_explicit(word, memory_order_acquire) == value) lf_sleep_while(word, value);
+}
+
+static void lf_arrive(lf_pool *pool) {
+    unsigned phase = atomic_load_explicit(&pool->phase, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&pool->arrived, 1, memory_order_acq_rel) == pool->threads - 1) {
+        atomic_store_explicit(&pool->arrived, 0, memory_order_relaxed);
+        atomic_store_explicit(&pool->taken, 0, memory_order_relaxed);
+        atomic_store_explicit(&pool->phase, phase + 1, memory_order_release);
+        lf_wake(&pool->phase);
+    } else {
+        lf_wait(&pool->phase, phase);
+    }
+}
+
+void lf_barrier(const lf_call *call) {
+    if (call->threads > 1)
+        lf_arrive(call->pool);
+    else
+        atomic_store_explicit(&call->pool->taken, 0, memory_order_relaxed);
+}
+
+int64_t lf_take(const lf_call *call) {
+    return atomic_fetch_add_explicit(&call->pool->taken, 1, memory_order_relaxed);
+}
+
+int lf_pool_threads(const lf_pool *pool) { return pool->threads; }
+
+static void *lf_work(void *argument) {
+    lf_worker worker = *(lf_worker *)argument;
+    lf_pool *pool = worker.pool;
+    free(argument);
+    for (unsigned seen = 0;; seen++) {
+        lf_wait(&pool->generation, seen);
+        if (atomic_load(&pool->stopping)) return 0;
+        pool->job(pool->argument, worker.thread);
+        lf_arrive(pool);
+    }
+}
+
+void lf_pool_run(lf_pool *pool, lf_job *job, void *argument) {
+    pool->job = job;
+    pool->argument = argument;
+    if (pool->threads > 1) {
+        atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
+        lf_wake(&pool->generation);
+    }
+    job(argument, 0);
+    if (pool->threads > 1) lf_arrive(pool);
+}
+
+/* Start worker i with every signal blocked: signals are the caller's. */
+static int lf_start(lf_pool *pool, int i) {
+    lf_worker *worker = malloc(sizeof *worker);
+    if (!worker) return -1;
+    *worker = (lf_worker){pool, i};
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int bad = pthread_create(&pool->handles[i - 1], 0, lf_work, worker);
+    pthread_sigmask(SIG_SETMASK, &before, 0);
+    if (bad) free(worker);
+    return bad;
+}
+
+lf_pool *lf_pool_new(int n) {
+    if (n < 1 || n > 4096) return 0;
+    lf_pool *pool = aligned_alloc(64, sizeof *pool);
+    if (!pool) return 0;
+    memset(pool, 0, sizeof *pool);
+    pool->threads = n;
+    pool->handles = calloc((size_t)n, sizeof *pool->handles);
+    if (!pool->handles) return lf_pool_free(pool), (lf_pool *)0;
+    for (int i = 1; i < n; i++, pool->started++)
+        if (lf_start(pool, i)) return lf_pool_free(pool), (lf_pool *)0;
+    return pool;
+}
+
+void lf_pool_free(lf_pool *pool) {
+    if (!pool) return;
+    atomic_store(&pool->stopping, 1);
+    atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
+    lf_wake(&pool->generation);
+    for (int i = 0; i < pool->started; i++) pthread_join(pool->handles[i], 0);
+    free(pool->handles);
+    free(pool);
+}

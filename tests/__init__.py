@@ -1,0 +1,1 @@
+"""The tests of every room, found by pytest; oracles are independent of the code under test."""

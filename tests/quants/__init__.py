@@ -1,0 +1,1 @@
+"""Tests of the number formats: declarations, decode, integer form, encoders."""
