@@ -37,6 +37,16 @@ def main(argv: list[str] | None = None) -> int:
         return INTERRUPTED
     except MemoryError:
         return complain("memory: there is not enough; choose a smaller model, or a smaller context with -c")
+    except Exception as wrong:
+        if is_fault(wrong):
+            return complain(str(wrong))
+        raise  # a bug, whose traceback is its report
+
+
+def is_fault(wrong: Exception) -> bool:
+    """Whether an exception is the runtime's own, without loading the runtime to find out."""
+    declare = sys.modules.get("runtime.ops.declare")
+    return declare is not None and isinstance(wrong, declare.RuntimeFault)
 
 
 def run(words: list[str]) -> int:
@@ -140,7 +150,7 @@ def forget_output() -> None:
 def complain(message: str) -> int:
     """Write one line to the standard error stream and return the exit status that goes with it."""
     line = "llamafile: " + " ".join(message.splitlines()) + "\n"
-    try:
+    try:  # noqa: SIM105 - contextlib would cost every start
         os.write(2, line.encode("utf-8", "surrogateescape"))
     except OSError:
         pass  # nobody listens; the exit status still says it

@@ -48,6 +48,24 @@ def parse(data: bytes, environment: dict[str, str] | None = None) -> list[str | 
     return found
 
 
+def written(words: list[str]) -> bytes:
+    """Return a `.args` file that `parse` reads as these words, with a last `...` where none of them is one."""
+    lines = [word if word == ELLIPSIS else _line(word) for word in words]
+    if ELLIPSIS not in words:
+        lines.append(ELLIPSIS)
+    return "".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape")
+
+
+def _line(word: str) -> str:
+    """Return one word as a line, in quotes where it would be read as anything but itself."""
+    plain = word.replace("\n", "\\n")
+    odd = "\\n" in word or "\r" in word or plain[:1] in ("", "'", '"', "#") or plain.rstrip(_BLANKS) == ELLIPSIS
+    if not odd and not _is_shell_like(plain) and plain[:1] != "\ufeff":
+        return plain
+    quoted = word.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
+    return '"' + quoted.replace("\n", "\\n").replace("\r", "\\r") + '"'
+
+
 def merge(shipped: list[str | Place], typed: list[str]) -> tuple[list[str], set[int]]:
     """Put the typed arguments where USER stands, else at the end; also return the indices of those not typed."""
     if not any(isinstance(item, Place) for item in shipped):
@@ -177,9 +195,13 @@ class _Words:
         self.at += 1
         braced = self.text.startswith("{", self.at)
         begin = end = self.at + braced
-        while end < len(self.text) and (self.text[end] == "_" or (self.text[end].isascii() and self.text[end].isalnum())):
+        while end < len(self.text) and _in_name(self.text[end]):
             end += 1
         if end == begin or (braced and not self.text.startswith("}", end)):
             return "$"
         self.at = end + braced
         return self.variables.get(self.text[begin:end], "")  # type: ignore[attr-defined]
+
+
+def _in_name(mark: str) -> bool:
+    return mark == "_" or (mark.isascii() and mark.isalnum())

@@ -28,6 +28,7 @@ class Options:
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
 
 def read(words: list[str], of_file: set[int] | frozenset[int] = frozenset(), environment: Any = None) -> Options:

@@ -29,7 +29,8 @@ def _by_role(before: str, after: str, answer: str | None = None, *, assistant: s
 _MISTRAL_SYSTEM = ("", "\n\n")
 
 FORMATS = {
-    "alpaca": Format(("", "\n\n"), ("### Instruction:\n", "\n\n"), ("### Response:\n", EOS + "\n\n"), "### Response:\n"),
+    "alpaca": Format(("", "\n\n"), ("### Instruction:\n", "\n\n"), ("### Response:\n", EOS + "\n\n"),
+                     "### Response:\n"),
     "chatglm3": _by_role("<|@|>\n ", "", "<|assistant|>", start="[gMASK]sop"),
     "chatglm4": _by_role("<|@|>\n", "", "<|assistant|>\n", start="[gMASK]<sop>"),
     "chatml": _by_role("<|im_start|>@\n", "<|im_end|>\n"),
@@ -48,7 +49,8 @@ FORMATS = {
                     ("<start_of_turn>model\n", "<end_of_turn>\n"), "<start_of_turn>model\n", inside=True, trim=True),
     "gpt-oss": _by_role("<|start|>@<|message|>", "<|end|>", "<|start|>assistant"),
     "granite": _by_role("<|start_of_role|>@<|end_of_role|>", "<|end_of_text|>\n"),
-    "kimi-k2": Format(("<|im_system|>system<|im_middle|>", "<|im_end|>"), ("<|im_user|>user<|im_middle|>", "<|im_end|>"),
+    "kimi-k2": Format(("<|im_system|>system<|im_middle|>", "<|im_end|>"),
+                      ("<|im_user|>user<|im_middle|>", "<|im_end|>"),
                       ("<|im_assistant|>assistant<|im_middle|>", "<|im_end|>"),
                       "<|im_assistant|>assistant<|im_middle|>"),
     "llama2": Format(("<<SYS>>\n", "\n<</SYS>>\n\n"), (BOS + "[INST] ", " [/INST]"), (" ", " " + EOS), "", inside=True,

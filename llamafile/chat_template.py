@@ -1,4 +1,4 @@
-"""Turns a conversation into the text a model was trained on: the GGUF's own jinja template, sandboxed, or a named one."""
+"""Turns a conversation into the text a model was trained on, by the GGUF's own jinja template or a named one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 Message = "Mapping[str, Any]"
 
 _compiled: dict[str, Any] = {}
+# What a template can do wrong beside jinja's own errors.
+_TEMPLATE_MISTAKES = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 def text_of(choice: str | None, own: str | None, label: str) -> str:
@@ -26,7 +28,7 @@ def text_of(choice: str | None, own: str | None, label: str) -> str:
         return text_of_name(choice)
     if "{{" in choice or "{%" in choice:
         return choice
-    raise LlamafileError(f"--chat-template {choice}: no such template; it is a jinja text, or one of {', '.join(NAMES)}")
+    raise LlamafileError(f"--chat-template {choice}: no such template; give a jinja text, or one of {', '.join(NAMES)}")
 
 
 def render(
@@ -48,7 +50,7 @@ def render(
             compiled = _compiled[template] = _environment().from_string(template)
         return compiled.render(messages=messages, bos_token=bos, eos_token=eos, tools=tools, documents=None,
                                add_generation_prompt=add_generation_prompt, **(extra or {}))
-    except (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as wrong:
+    except (TemplateError, *_TEMPLATE_MISTAKES) as wrong:
         reason = " ".join(str(wrong).split()) or type(wrong).__name__
         raise LlamafileError(f"chat template: {reason}; choose another with --chat-template") from None
 

@@ -167,7 +167,7 @@ def page_of(name: str) -> list[Section]:
     if name == "llamafile":
         return sections()
     if name == "zipalign":
-        from zipalign.__main__ import command as program
+        from zipalign.cli import command as program
 
         return sections_of_command(program, name)
     raise KeyError(name)

@@ -120,7 +120,7 @@ def _model_inside(archive, name):
 
 def _archive_lines(found):
     members, own = found["members"], [member for member in found["members"] if member["engine"]]
-    yield f"{_shown(found['file'])}: archive, {len(members)} members, {_bytes(found['bytes'])}"
+    yield f"{_printable(found['file'])}: archive, {len(members)} members, {_bytes(found['bytes'])}"
     if found["interrupted"] is not None:
         yield f"  zipalign was interrupted: shown is what was whole, up to byte {found['interrupted']}"
     if found["engine"]:
@@ -130,7 +130,7 @@ def _archive_lines(found):
     for member in members:
         if not member["engine"]:
             yield (f"  {member['offset']:14}  {member['alignment']:10}  {member['method']:9}  "
-                   f"{_bytes(member['bytes']):>10}  {_shown(member['name'])}")
+                   f"{_bytes(member['bytes']):>10}  {_printable(member['name'])}")
     if own:
         yield f"  and {len(own)} members of the engine, {_bytes(sum(member['bytes'] for member in own))}"
     for model in found["models"]:
@@ -144,7 +144,7 @@ def _archive_lines(found):
 def _model_lines(model):
     parts = f" in {model['parts']} parts" if model["parts"] > 1 else ""
     kind = f", {model['file_type']}" if model["file_type"] else ""
-    yield (f"{_shown(model['file'])}: GGUF version {model['gguf']}{parts}, {_bytes(model['bytes'])}, "
+    yield (f"{_printable(model['file'])}: GGUF version {model['gguf']}{parts}, {_bytes(model['bytes'])}, "
            f"{_shown(model['architecture'])}, {_count(model['parameters'])} parameters{kind}")
     yield f"  {len(model['keys'])} keys"
     wide = max((len(key) for key in model["keys"]), default=0)
@@ -167,8 +167,10 @@ def _shown(value):
     if isinstance(value, dict):
         more = ", ..." if value["count"] > len(value["first"]) else ""
         return f"[{', '.join(map(_quoted, value['first']))}{more}] ({value['count']} x {value['type']})"
+    if isinstance(value, float):
+        return f"{value:.7g}"  # most are 32 bits wide
     if not isinstance(value, str):
-        return str(value).lower() if isinstance(value, bool) else f"{value:.7g}" if isinstance(value, float) else str(value)
+        return str(value).lower() if isinstance(value, bool) else str(value)
     cut = f"... ({len(value)} characters)" if len(value) > WIDTH else ""
     return _printable(value[:WIDTH]) + cut
 

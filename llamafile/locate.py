@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 INSIDE = "/zip/"
 ARGS = ".args"
 _SUFFIX = ".gguf"
-_ARCHIVES = (b"PK", b"\x7fELF", b"MZ", b"#!")  # what a ZIP file or an executable with one begins with
+ARCHIVES = (b"PK", b"\x7fELF", b"MZ", b"#!")  # what a ZIP file or an executable with one begins with
 _LISTED = 8  # members that a message names
 
 
@@ -82,7 +82,7 @@ def shipped_arguments() -> list[str | args_file.Place]:
 
 def weights(archive: Archive) -> list[str]:
     """Return the names of the GGUF members; of a model in several parts only the first."""
-    return [name for name in archive.members if name.lower().endswith(_SUFFIX) and not _is_later_part(name)]
+    return [name for name in archive.members if name.lower().endswith(_SUFFIX) and not is_later_part(name)]
 
 
 def choose(archive: Archive, label: str) -> str:
@@ -102,7 +102,7 @@ def _named_by_args(archive: Archive) -> str:
     member, named = archive.members.get(ARGS), ""
     words = [] if member is None else args_file.parse(archive.read(member))
     model = SPELLINGS["-m"][0]
-    for word, following in zip(words, words[1:], strict=False):
+    for word, following in zip(words, words[1:], strict=False):  # noqa: RUF007 - no itertools on the way of a start
         if word in model.names and isinstance(following, str):
             named = following.removeprefix(INSIDE)
     return named
@@ -117,7 +117,7 @@ def _open_file(path: str) -> File:
             magic = file.read(4)
     except OSError as problem:
         raise LlamafileError(f"{path}: cannot be opened: {problem.strerror}; check its permissions") from None
-    if not magic.startswith(_ARCHIVES):
+    if not magic.startswith(ARCHIVES):
         return reader.open_path(path)  # which says what a file is that is no GGUF
     with Archive.open(path) as archive:
         return open_member(archive, choose(archive, path))
@@ -131,7 +131,7 @@ def _region(archive: Archive, member: Member) -> tuple[int, int, int, str]:
     return archive.fd, archive.data_offset(member), stored_size(archive, member), label
 
 
-def _is_later_part(name: str) -> bool:
+def is_later_part(name: str) -> bool:
     """Whether a name ends in -00002-of-00003.gguf or the like, with any number but 1."""
     tail = name[-len("-00002-of-00003.gguf") :]
     first, last = tail[1:6], tail[10:15]

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from llamafile import VERSION, own
+from llamafile import VERSION, engine, own
 from llamafile.errors import LlamafileError
-
-STAMP = ".engine"
-
-
-def facts() -> dict[str, str]:
-    """Return what the build wrote into this executable by key: version, revision, python, target; {} from source."""
-    archive = own.archive()
-    member = None if archive is None else archive.members.get(STAMP)
-    if archive is None or member is None:
-        return {}
-    lines = archive.read(member).decode("utf-8", "replace").splitlines()
-    return {key: value for key, _, value in (line.partition(" ") for line in lines)}
 
 
 def text() -> str:
     """Return the lines that --version prints; the first is `llamafile VERSION`, as the older engines print it."""
     from runtime import cpu
 
-    known = facts()
+    archive = own.archive()
+    known = {} if archive is None else engine.facts(archive)
     revision = f"revision {known['revision']}" if "revision" in known else "source tree"
     target = f" for {known['target']}" if "target" in known else ""
     available, chosen = cpu.available(), cpu.chosen()
@@ -45,9 +34,9 @@ def verify() -> str:
     archive = own.archive()
     if archive is None:
         raise LlamafileError("--verify: this program runs from its sources; there is no executable to check")
-    from zipalign.check import check
+    from zipalign.check import problems
 
-    problems = check(archive)
-    if problems:
-        raise LlamafileError("; ".join([*problems, "copy the file again"]))
+    found = list(problems(archive))
+    if found:
+        raise LlamafileError(found[0] + (f" (and {len(found) - 1} more)" if len(found) > 1 else ""))
     return f"{archive.label}: all {len(archive.members)} members are whole\n"

@@ -19,7 +19,8 @@ ENDED, STOPPED, LIMIT, INTERRUPTED, FULL = "ended", "stopped", "limit", "interru
 class Answer:
     """One answer: `text` is what was shown, `reason` why it ended."""
 
-    def __init__(self, options: Options, timeline: Timeline, output: Output, stops: Stops, interrupt: Interrupt) -> None:
+    def __init__(self, options: Options, timeline: Timeline, output: Output, stops: Stops,
+                 interrupt: Interrupt) -> None:
         self.options, self.timeline, self.output = options, timeline, output
         self.stops, self.interrupt = stops, interrupt
         self.text = ""

@@ -31,8 +31,8 @@ class Conversation:
         self.given = given
         self.stops = Stops(given.reverse_prompts)
         file = timeline.model.file
-        self.template = chat_template.text_of(texts.template_choice(options), file.text("tokenizer.chat_template", None),
-                                              file.label)
+        own = file.text("tokenizer.chat_template", None)
+        self.template = chat_template.text_of(texts.template_choice(options), own, file.label)
         self.variables = texts.template_variables(options)
         tokenizer = timeline.tokenizer
         self.bos, self.eos = ("" if token is None else _text(tokenizer.piece(token, True))

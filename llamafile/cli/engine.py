@@ -18,7 +18,8 @@ DEFAULT_CONTEXT = 8192
 # Flag → attribute of Rope, and the value that leaves the file's own.
 _ROPE = {
     "rope_scaling": ("scaling", None), "rope_freq_base": ("freq_base", None), "rope_freq_scale": ("freq_scale", None),
-    "yarn_orig_ctx": ("orig_ctx", 0), "yarn_ext_factor": ("ext_factor", -1.0), "yarn_attn_factor": ("attn_factor", -1.0),
+    "yarn_orig_ctx": ("orig_ctx", 0), "yarn_ext_factor": ("ext_factor", -1.0),
+    "yarn_attn_factor": ("attn_factor", -1.0),
     "yarn_beta_slow": ("beta_slow", -1.0), "yarn_beta_fast": ("beta_fast", -1.0),
 }  # fmt: skip
 _KINDS = {"int": int, "float": float, "str": str}

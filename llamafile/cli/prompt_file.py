@@ -23,7 +23,7 @@ class PromptFile:
         self.held: list[int] = []
 
     def open(self) -> list[int]:
-        """Load the file into the session, if there is one, and return its tokens; raises LlamafileError if it does not fit."""
+        """Load the file into the session, if there is one, and return its tokens; LlamafileError if it does not fit."""
         if self.path is None or not os.path.exists(self.path):
             return []
         self.timeline.session.load(self.path)
@@ -39,7 +39,7 @@ class PromptFile:
     def keep_all(self) -> None:
         """Write the state at the end, if --prompt-cache-all asks for it."""
         if self.writes and self.keeps_all and self.timeline.tokens != self.held:
-            try:
+            try:  # noqa: SIM105 - contextlib would cost every start
                 self.timeline.settle()
             except Full:
                 pass  # the last words do not fit; what came before them does

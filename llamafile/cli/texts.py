@@ -1,4 +1,4 @@
-"""The texts that flags give: prompt, system prompt, prefixes and stop texts, read from files and with escapes undone."""
+"""The texts that flags give: prompt, system prompt, prefixes and stop texts, with files read and escapes undone."""
 
 from __future__ import annotations
 

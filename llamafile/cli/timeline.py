@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from llamafile.errors import LlamafileError
 
 TYPE_CHECKING = False
@@ -11,6 +13,22 @@ if TYPE_CHECKING:
 
     from llamafile.arguments import Options
     from llamafile.cli.output import Output
+
+
+class Count:
+    """Tokens and the seconds they took."""
+
+    def __init__(self) -> None:
+        self.tokens, self.seconds = 0, 0.0
+
+    def add(self, tokens: int, seconds: float) -> None:
+        """Count some more."""
+        self.tokens += tokens
+        self.seconds += seconds
+
+    def __str__(self) -> str:
+        rate = f" ({self.tokens / self.seconds:.1f} a second)" if self.seconds else ""
+        return f"{self.tokens} tokens in {self.seconds:.3f} s{rate}"
 
 
 class Full(Exception):
@@ -30,6 +48,7 @@ class Timeline:
         self.seen = False  # whether the sampler knows what the session holds, which a prompt cache may have filled
         self.keep = 0
         self.waiting: list[int] = []
+        self.prompt, self.answer = Count(), Count()
 
     @property
     def n_ctx(self) -> int:
@@ -56,7 +75,9 @@ class Timeline:
         self._settle_keep(ids)
         self.waiting.clear()
         if ids:
+            started, fresh = time.perf_counter(), len(ids) - min(_common(self.session.tokens, ids), len(ids) - 1)
             self.session.sync(list(ids))
+            self.prompt.add(fresh, time.perf_counter() - started)
 
     def _settle_keep(self, ids: Sequence[int]) -> None:
         """Work out how many tokens a shift keeps; a begin-of-text token is always kept."""
@@ -71,8 +92,11 @@ class Timeline:
 
     def next(self) -> int:
         """Evaluate what waits and return the token that the sampler chooses; raises Full where there is no room."""
+        started = time.perf_counter()
         self.settle()
-        return self.sampler.sample(self.session.logits)
+        token = self.sampler.sample(self.session.logits)
+        self.answer.add(1, time.perf_counter() - started)
+        return token
 
     def settle(self) -> None:
         """Evaluate what waits, so that the session holds every token."""
@@ -94,13 +118,7 @@ class Timeline:
         """Write the timings to the standard error stream."""
         if not self.options.perf:
             return
-        perf = self.session.perf
-        parts = [f"load {self.load_seconds:.3f} s"]
-        for what, kind in (("prompt", "prompt_"), ("answer", "")):
-            count, seconds = perf[kind + "tokens"], perf[kind + "seconds"]
-            rate = f" ({count / seconds:.1f} a second)" if seconds else ""
-            parts.append(f"{what} {count} tokens in {seconds:.3f} s{rate}")
-        self.output.note("; ".join(parts))
+        self.output.note(f"load {self.load_seconds:.3f} s; prompt {self.prompt}; answer {self.answer}")
 
 
 def _common(a: Sequence[int], b: Sequence[int]) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-# Kinds of value. MAYBE takes the next word only if it is one of the choices: `--color` and `--color off` both stand.
-SWITCH, INT, FLOAT, TEXT, PATH, CHOICE, MAYBE, LIST = "switch", "int", "float", "text", "path", "choice", "maybe", "list"
+# Kinds of value. MAYBE takes the next word only if it is one of the choices: `--color` and `--color off` both do.
+SWITCH, INT, FLOAT, TEXT, PATH = "switch", "int", "float", "text", "path"
+CHOICE, MAYBE, LIST = "choice", "maybe", "list"
 
 WORKS, NO_EFFECT, LATER = "works", "no effect", "later"
 

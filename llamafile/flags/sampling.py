@@ -56,7 +56,8 @@ FLAGS = (
     later("--adaptive-decay", FLOAT, "How fast that target adapts."),
     without_effect("-bs --backend-sampling", SWITCH, False, "Sample on the device.", "sampling runs on the CPU",
                    env="LLAMA_ARG_BACKEND_SAMPLING"),
-    without_effect("--tfs", FLOAT, 1.0, "Tail free sampling.", "tail free sampling does not exist any more; use --min-p",
-                   quiet=(1.0,)),
-    without_effect("--penalize-nl", SWITCH, True, "Penalise newlines like other tokens; they are.", off="--no-penalize-nl"),
+    without_effect("--tfs", FLOAT, 1.0, "Tail free sampling.",
+                   "tail free sampling does not exist any more; use --min-p", quiet=(1.0,)),
+    without_effect("--penalize-nl", SWITCH, True, "Penalise newlines like other tokens; they are.",
+                   off="--no-penalize-nl"),
 )

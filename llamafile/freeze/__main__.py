@@ -14,7 +14,7 @@ from llamafile.freeze import assemble, bytecode, collect, link, natives
 
 def build(output: Path, python: link.Python, work: Path) -> None:
     """Collect, compile, link and assemble with the given Python; work keeps what the steps leave behind."""
-    found = collect.collect(work / "collect")
+    found = collect.for_library(collect.collect(work / "collect"), python.standard)
     objects = natives.static_objects(python, work / "natives")
     head = link.link_head(python, objects, work / "link")
     inside = {*python.builtin, *objects}

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ EXCLUDED = (
     "_testcapi _xxsubinterpreters crypt _crypt nis ossaudiodev spwd audioop asyncio.windows_events asyncio.windows_utils "
     "asyncio.proactor_events ctypes.wintypes click._winconsole tqdm.notebook tqdm.gui tqdm.cli tqdm._tqdm_pandas "
     "zipfile_deflate64._patcher typing_extensions _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw "
-    "_multibytecodec ssl _ssl _hashlib"
+    "_multibytecodec ssl _ssl _hashlib unicodedata2 typing_extensions"
 ).split()
 
 # Of some hundred encodings those that a terminal, a prompt file or a ZIP directory may speak.
@@ -36,11 +37,18 @@ ENCODINGS = (
 ).split()
 
 # Folders of ours that only a checkout needs.
-CHECKOUT_ONLY = ("llamafile/freeze/", "llamafile/build.py", "runtime/build.py", "runtime/generate.py", "runtime/quants/generate.py")
+CHECKOUT_ONLY = (
+    "llamafile/freeze/",
+    "llamafile/build.py",
+    "llamafile/tokens/make_unicode.py",
+    "runtime/build.py",
+    "runtime/generate.py",
+    "runtime/quants/generate.py",
+)
 
 
 class Collection(NamedTuple):
-    """What goes in: module → source, extension module → library, shared library name → path."""
+    """What goes in: module → source, extension module → its shared object, name of a library it needs → path."""
 
     modules: dict[str, Path]
     extensions: dict[str, Path]
@@ -106,6 +114,21 @@ def _extension_module(name: str) -> str:
     folder, file = os.path.split(name)
     module = file.split(".", 1)[0]
     return module if not folder or folder.endswith("lib-dynload") else f"{folder.replace('/', '.')}.{module}"
+
+
+def for_library(found: Collection, standard: Path) -> Collection:
+    """The collection with another standard library of the same version: its sources, and none of this one's extensions."""
+    here = Path(sysconfig.get_path("stdlib"))
+    if here.samefile(standard):
+        return found
+    modules = {}
+    for name, path in found.modules.items():
+        ours = here in path.parents and "site-packages" not in path.parts
+        there = standard / path.relative_to(here) if ours else path
+        if there.is_file():  # modules of this installation, as its build settings, have no twin
+            modules[name] = there
+    extensions = {name: path for name, path in found.extensions.items() if "lib-dynload" not in path.parts}
+    return Collection(modules, extensions, found.libraries)
 
 
 def data_members() -> dict[str, bytes]:

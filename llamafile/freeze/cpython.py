@@ -22,6 +22,8 @@ MODULES = (
 ).split()
 
 ZLIB_FILES = "adler32 compress crc32 deflate infback inffast inflate inftrees trees uncompr zutil".split()
+CTYPES_FILES = "_ctypes callbacks callproc cfield stgdict".split()
+CTYPES_FLAGS = "-DPy_BUILD_CORE_MODULE -DHAVE_FFI_PREP_CIF_VAR -DHAVE_FFI_PREP_CLOSURE_LOC -DHAVE_FFI_CLOSURE_ALLOC"
 OPTIMISED = "-O3 -DNDEBUG -fwrapv -g0 -fno-pie"
 
 
@@ -44,7 +46,9 @@ def build(folder: Path, target: str, jobs: int = 2) -> Path:
     revision, fixes = shelf.fixes(sources.CPYTHON)
     _say(f"CPython {revision} (some minutes)")
     tree = sources.unpack(archive, place / "cpython", fixes)
-    shutil.copytree(sources.unpack(shelf.cffi(), place / "cffi") / "src" / "c", tree / "Modules" / "cffi")
+    cffi = sources.unpack(shelf.cffi(), place / "cffi")
+    for part in ("c", "cffi"):  # it includes headers of the Python half by ../cffi
+        shutil.copytree(cffi / "src" / part, tree / "Modules" / "cffi", dirs_exist_ok=True)
     _build_python(tree, place / "deps", tools, jobs)
     (place / "revision").write_text(revision)
     mark.write_text(_recipe(target))
@@ -96,7 +100,7 @@ def _build_python(tree: Path, deps: Path, tools: dict[str, str], jobs: int) -> N
         "CXX": tools["c++"],
         "AR": tools["ar"],
         "RANLIB": tools["ranlib"],
-        "OPT": f"{OPTIMISED} -Wall",
+        "OPT": f"{OPTIMISED} -w",
         "CPPFLAGS": f"-I{deps}/include",
         "LDFLAGS": f"-no-pie -L{deps}/lib -s",
         "ZLIB_CFLAGS": f"-I{deps}/include",
@@ -118,8 +122,10 @@ def _choose_modules(tree: Path, deps: Path) -> None:
     missing = [name for name in MODULES if name not in rows]
     if missing:
         raise LlamafileError(f"CPython: configure leaves out {' '.join(missing)}; see {tree / 'config.log'}")
+    ffi = f"-I{deps}/include -L{deps}/lib -lffi"
     chosen = ["*static*", *(rows[name] for name in MODULES)]
-    chosen.append(f"_cffi_backend cffi/_cffi_backend.c -DFFI_BUILDING -DUSE__THREAD -I{deps}/include -L{deps}/lib -lffi")
+    chosen.append(f"_ctypes {' '.join(f'_ctypes/{name}.c' for name in CTYPES_FILES)} {CTYPES_FLAGS} {ffi}")
+    chosen.append(f"_cffi_backend cffi/_cffi_backend.c -DFFI_BUILDING -DUSE__THREAD {ffi}")
     listed.write_text("# see Setup.local\n")
     (tree / "Modules" / "Setup.local").write_text("\n".join(chosen) + "\n")
 

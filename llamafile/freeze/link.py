@@ -65,7 +65,7 @@ def python_built(folder: Path) -> Python:
         raise LlamafileError(f"{folder}: no finished CPython in it; run python -m llamafile.freeze.cpython")
     return Python(
         command=[str(tree / "python")],
-        version=revision.read_text(),
+        version=revision.read_text().strip(),
         builtin=frozenset(re.findall(r'\{"([\w.]+)", \w+\}', config.read_text())),
         includes=[f"-I{tree / 'Include'}", f"-I{tree}"],
         library=next(tree.glob("libpython3.*.a"), None),
@@ -103,13 +103,26 @@ def link_head(python: Python, natives: dict[str, list[Path]], work: Path) -> Pat
     work.mkdir(parents=True, exist_ok=True)
     tables = work / "tables.c"
     tables.write_text(generated_tables(sorted(natives)))
-    sources = [LAUNCHER / f"{name}.c" for name in ("main", "self", "archive", "crc32", "start", "module", "paths")]
-    objects = [str(path) for paths in natives.values() for path in paths]
+    objects = [compile_object(python, source, work) for source in [*launcher_sources("main"), tables]]
+    objects += [path for paths in natives.values() for path in paths]
     head = work / "head"
-    command = [*python.cc, "-O2", "-no-pie", "-fno-pie", *WARNINGS, *python.includes, f"-I{LAUNCHER}", *map(str, sources), str(tables), *objects]
-    command += ["-o", str(head), "-s", "-Wl,--export-dynamic", str(python.library), *python.link_flags]
-    run(command)
+    # Objects first: paths.c takes the place of a function in the library, which is then not asked for its own.
+    command = [*python.cc, "-no-pie", "-o", str(head), "-s", "-Wl,--export-dynamic", *map(str, objects)]
+    run([*command, str(python.library), *python.link_flags])
     return head
+
+
+def launcher_sources(entry: str) -> list[Path]:
+    """The launcher's C files, with the given one of its two entries."""
+    return [LAUNCHER / f"{name}.c" for name in (entry, "self", "archive", "crc32", "start", "module", "paths")]
+
+
+def compile_object(python: Python, source: Path, work: Path, *flags: str) -> Path:
+    """Compile one C file of the launcher into work; returns the object."""
+    target = work / f"{source.stem}.o"
+    common = ["-std=gnu11", "-O2", "-fno-pie", *WARNINGS, *python.includes, f"-I{LAUNCHER}"]
+    run([*python.cc, *common, *flags, "-c", str(source), "-o", str(target)])
+    return target
 
 
 def run(command: list[str], **more: object) -> None:

@@ -54,7 +54,7 @@ class Sampler:
     def accept_all(self, tokens) -> None:
         """Append tokens, a prompt's say, to the past that the penalties look at; raise ValueError for a strange id."""
         try:
-            ids = ffi.new("int32_t[]", tokens)
+            ids = ffi.new("int32_t[]", list(tokens))
             strange = lib.lf_sampler_accept(self.handle, ids, len(ids))
         except OverflowError:
             strange = True

@@ -206,20 +206,16 @@ void lf_prefix(lf_candidates *c, double target) {
 void lf_keep_above(lf_candidates *c, double threshold, int least) {
     float floor = threshold > -FLT_MAX ? (float)threshold : -FLT_MAX;
     if (floor < threshold) floor = nextafterf(floor, INFINITY);
-    if (floor > lf_top(c)) floor = lf_top(c);
-    if (c->count < 0) {
+    if (c->count < 0 && floor <= c->top) {
         lf_gather(c, floor);
-        if (c->count < least) {
-            c->count = -1;
-            lf_best(c, least);
-        } else {
-            lf_sort(c, 32);
-        }
+        if (c->count < least) c->count = -1;
+        else lf_sort(c, 32);
+    }
+    if (c->count < 0) {
+        lf_best(c, least);
         return;
     }
-    int kept = c->count;
-    while (kept > 1 && kept > least && lf_key_value(c->keys[kept - 1]) < floor) kept--;
-    c->count = kept;
+    while (c->count > least && lf_key_value(c->keys[c->count - 1]) < floor) c->count--;
 }
 
 float lf_top(const lf_candidates *c) { return c->count < 0 ? c->top : lf_key_value(c->keys[0]); }

@@ -27,6 +27,13 @@ static struct lf_member *lf_module_member(const char *prefix, const char *module
     return lf_archive_find(&lf_own->archive, path, (size_t)size);
 }
 
+/* Python up to 3.11.4 looks for linked modules only outside packages, so those inside are found here. */
+static int lf_is_linked(const char *name) {
+    const struct lf_builtin *b = lf_builtins;
+    while (b->name && strcmp(b->name, name)) b++;
+    return b->name != NULL;
+}
+
 static PyObject *lf_find_spec(PyObject *module, PyObject *args) {
     const char *name;
     PyObject *path = NULL, *target = NULL;
@@ -38,12 +45,18 @@ static PyObject *lf_find_spec(PyObject *module, PyObject *args) {
         if (!lf_archive_checked(&lf_own->archive, m)) return lf_refuse(m);
         Py_RETURN_NONE;
     }
-    m = lf_module_member("ext/", name, ".so");
-    if (!m) Py_RETURN_NONE;
-    PyObject *extensions = PyImport_ImportModule("runtime.launcher.extensions");
-    if (!extensions) return NULL;
-    PyObject *spec = PyObject_CallMethod(extensions, "find_spec", "ss#", name, m->name, (Py_ssize_t)m->name_size);
-    Py_DECREF(extensions);
+    PyObject *spec = NULL, *finder = NULL;
+    if (lf_is_linked(name)) {
+        PyObject *bootstrap = PyImport_ImportModule("_frozen_importlib");
+        finder = bootstrap ? PyObject_GetAttrString(bootstrap, "BuiltinImporter") : NULL;
+        if (finder) spec = PyObject_CallMethod(finder, "find_spec", "s", name);
+        Py_XDECREF(bootstrap);
+    } else {
+        if (!(m = lf_module_member("ext/", name, ".so"))) Py_RETURN_NONE;
+        finder = PyImport_ImportModule("runtime.launcher.extensions");
+        if (finder) spec = PyObject_CallMethod(finder, "find_spec", "ss#", name, m->name, (Py_ssize_t)m->name_size);
+    }
+    Py_XDECREF(finder);
     return spec;
 }
 

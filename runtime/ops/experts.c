@@ -71,19 +71,24 @@ static void lf_matmul_ids(const lf_call *call, const lf_matmul_ids_args *a) {
 
 static void lf_matmul_ids_quantized(const lf_call *call, const lf_matmul_ids_quantized_args *a) {
     int32_t m = a->ids->ne[0], t = a->ids->ne[1], k = a->w->ne[0], n = a->w->ne[1], shared = a->x->ne[1] == 1;
+    const int32_t *ids = a->ids->data;
     lf_integer_form form = lf_form_of(a->w->dtype);
-    if (!form.unpack) return;
-    lf_unpacked u = lf_unpack_place(call->scratch, k);
+    int32_t pairs[LF_MAX_FEW], columns[LF_MAX_FEW];
+    float out[LF_MAX_FEW][LF_DW];
     for (int64_t turn; (turn = lf_take(call)) * LF_ROWS_A_TURN < n;) {
         int64_t end = (turn + 1) * LF_ROWS_A_TURN < n ? (turn + 1) * LF_ROWS_A_TURN : n;
         for (int32_t e = 0; e < a->w->ne[2]; e++) {
             lf_view w = lf_expert(a->w, e);
-            for (int64_t r = turn * LF_ROWS_A_TURN; r < end; r++) {
-                int unpacked = 0; /* only experts that some row chose are read */
-                for (int64_t i = 0; i < (int64_t)t * m; i++) {
-                    if (((const int32_t *)a->ids->data)[i] != e) continue;
-                    if (!unpacked++) form.unpack((const char *)w.data + r * lf_bytes(w.dtype, w.stride[1]), k, u);
-                    lf_row(a->out0, i)[r] = lf_dot_form(form, u, lf_a8_at(a->x->data, k, shared ? i / m : i), k);
+            int64_t stride = lf_bytes(w.dtype, w.stride[1]), i = 0;
+            while (i < (int64_t)t * m) { /* the rows that chose this expert, some at a time: others are not read */
+                int32_t count = 0;
+                for (; i < (int64_t)t * m && count < LF_MAX_FEW; i++)
+                    if (ids[i] == e) pairs[count] = (int32_t)i, columns[count++] = (int32_t)(shared ? i / m : i);
+                for (int64_t row = turn * LF_ROWS_A_TURN; count && row < end; row += LF_DW) {
+                    int rows = end - row < LF_DW ? (int)(end - row) : LF_DW;
+                    lf_few(form, (const char *)w.data + row * stride, stride, rows, k, a->x->data, columns, count, out);
+                    for (int32_t c = 0; c < count; c++)
+                        memcpy(lf_row(a->out0, pairs[c]) + row, out[c], sizeof(float) * (size_t)rows);
                 }
             }
         }

@@ -6,8 +6,11 @@ import contextlib
 import ctypes
 import os
 import struct
+import subprocess
+import sys
 import time
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from gguf import GGUFReader
@@ -252,9 +255,12 @@ def test_bad_files_are_refused_in_one_line(tmp_path, name):
 
 @pytest.mark.parametrize("version", [1, 2, 3])
 def test_every_truncation_is_refused(tmp_path, version):
-    whole = craft(EVERY_TYPE, TWO_TENSORS, version)
-    for length in range(len(whole)):
-        refusal(tmp_path, whole[:length])
+    path = tmp_path / "cut.gguf"
+    path.write_bytes(craft(EVERY_TYPE, TWO_TENSORS, version))
+    for length in reversed(range(path.stat().st_size)):
+        os.truncate(path, length)
+        with pytest.raises(LlamafileError, match=r"; (it is .*, )?(download|give)"):
+            open_path(path)
 
 
 @pytest.mark.parametrize("counts", [(0, 1), (0, 65536), (0, 2**32 - 1), (131072, 0), (131073, 0), (2**32 - 1, 1),
@@ -299,6 +305,28 @@ def test_a_huge_hole_is_refused_at_once(tmp_path):
     with pytest.raises(LlamafileError, match="an array of strings is longer than the file"):
         open_path(path)
     assert time.monotonic() - begin < 1
+
+
+LITTLE_SPACE = """
+import resource, sys
+from llamafile.errors import LlamafileError
+from llamafile.gguf.reader import open_path
+resource.setrlimit(resource.RLIMIT_AS, (1 << 31, 1 << 31))
+try:
+    open_path(sys.argv[1])
+except LlamafileError as problem:
+    print(problem)
+"""
+
+
+def test_a_file_that_does_not_fit_into_the_address_space(tmp_path):
+    path = tmp_path / "big.gguf"
+    path.write_bytes(craft(EVERY_TYPE, TWO_TENSORS))
+    os.truncate(path, 1 << 33)
+    done = subprocess.run([sys.executable, "-c", LITTLE_SPACE, path], capture_output=True, text=True, check=True,
+                          cwd=Path(__file__).resolve().parents[2])
+    assert done.stdout.startswith(f"{path}: 8589934592 bytes cannot be mapped into memory (")
+    assert len(done.stdout.splitlines()) == 1
 
 
 def test_a_128k_vocabulary_opens_quickly(tmp_path):

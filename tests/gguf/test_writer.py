@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -222,11 +223,8 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 
-    import llamafile
-
-    bootstrap = f"import llamafile; llamafile.__path__[:] = {llamafile.__path__!r}\n"
-    done = subprocess.run([sys.executable, "-c", bootstrap + FULL, tmp_path / "m.gguf"], capture_output=True, text=True,
-                          preexec_fn=little_room, cwd=os.path.dirname(os.path.dirname(llamafile.__file__)))
+    done = subprocess.run([sys.executable, "-c", FULL, tmp_path / "m.gguf"], capture_output=True, text=True,
+                          preexec_fn=little_room, cwd=Path(__file__).resolve().parents[2])
     assert done.stdout == (f"{tmp_path}/m.gguf: cannot be written: {os.strerror(errno.EFBIG)}; free some space or "
                            "choose another place\n"), done.stderr
     assert os.listdir(tmp_path) == []

@@ -1,7 +1,7 @@
 """The sampling chain written plainly in numpy: everything sorted, nothing clever; the oracle of the tests.
 
-Logits are single precision, all else is double. Steps compare numbers with thresholds; where one comes within `margin` of the other, single precision may decide
-differently, and the test leaves the case out. `closest` remembers how near it came.
+Logits are single precision, all else is double. Steps compare numbers with thresholds; where the two nearly meet,
+single precision may decide the other way, and the test leaves the case out: `closest` remembers how near any came.
 """
 
 from __future__ import annotations
@@ -65,8 +65,10 @@ class Reference:
     def sample(self, logits, **given) -> int:
         self.start(logits, **given)
         greedy = self.p.temperature <= 0 and self.p.dynatemp_range <= 0
-        names = dict(e=self.penalties, d=self.dry, s=self.sigma, k=self.top_k, y=self.typical, p=self.top_p,
-                     m=self.min_p, x=self.xtc, t=self.temperature)  # fmt: skip
+        names = {
+            "e": self.penalties, "d": self.dry, "s": self.sigma, "k": self.top_k, "y": self.typical, "p": self.top_p,
+            "m": self.min_p, "x": self.xtc, "t": self.temperature,
+        }  # fmt: skip
         for letter in self.chain:
             if not self.p.mirostat or letter in "ed":
                 names[letter]()

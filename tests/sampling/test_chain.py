@@ -32,6 +32,8 @@ def row(seed: int, n: int, spread: float, ties: bool, strange: bool):
 rows = st.builds(row, st.integers(0, 2**32 - 1), st.integers(1, 300), st.sampled_from([0.0, 0.3, 1.0, 3.0, 12.0]),
                  st.booleans(), st.booleans())  # fmt: skip
 
+pasts = st.lists(st.integers(0, 5), max_size=60)
+
 settings_of_steps = st.fixed_dictionaries({
     "temperature": st.sampled_from([-1.0, 0.0, 0.3, 0.8, 1.0, 2.5]),
     "dynatemp_range": st.sampled_from([0.0, 0.0, 0.5, 3.0]),
@@ -85,15 +87,15 @@ def check_against_reference(logits, chain, fields, past, rounds=3, **given):
         plain.past.append(token)
 
 
-@settings(max_examples=600, deadline=None)
-@given(rows, st.permutations("edskypmxt"), st.integers(0, 9), settings_of_steps, st.lists(st.integers(0, 5), max_size=60))
+@settings(max_examples=400, deadline=None)
+@given(rows, st.permutations("edskypmxt"), st.integers(0, 9), settings_of_steps, pasts)
 def test_any_order_equals_the_reference(logits, order, length, fields, past):
     past = [t for t in past if t < len(logits)]
     check_against_reference(logits, "".join(order[:length]), fields, past)
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.sampled_from("edskypmxt"), rows, settings_of_steps, st.lists(st.integers(0, 5), max_size=60))
+@given(st.sampled_from("edskypmxt"), rows, settings_of_steps, pasts)
 def test_each_step_alone_equals_the_reference(letter, logits, fields, past):
     past = [t for t in past if t < len(logits)]
     check_against_reference(logits, letter + "t", fields, past)
@@ -106,7 +108,7 @@ def test_mirostat_equals_the_reference(logits, fields, version, tau, chain):
     check_against_reference(logits, chain, fields, [t for t in (0, 1, 2, 0, 1) if t < len(logits)], rounds=6)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(rows, settings_of_steps, st.data())
 def test_bias_and_mask_equal_the_reference(logits, fields, data):
     n = len(logits)
@@ -151,13 +153,16 @@ def test_a_big_vocabulary_equals_the_reference(seed, fields):
     params = Params(seed=seed, **fields)
     ours, plain = Sampler(params, len(logits), 64), Reference(params, "edskypmxt")
     plain.size = len(logits)
-    for _ in range(3):
-        expected = plain.sample(logits)
-        if plain.closest < 1e-7:
-            pytest.skip("a threshold falls on a candidate")
-        token = ours.sample(logits.ctypes.data)
+    compared = 0
+    for _ in range(4):
+        plain.closest = np.inf
+        expected, token = plain.sample(logits), ours.sample(logits.ctypes.data)
+        if plain.closest < 1e-7:  # among so many candidates, one often lies at a threshold
+            continue
         _, found = ours.drawn_logprobs(token, len(logits))
         assert (token, [i for i, _ in found]) == (expected, plain.ids.tolist())
+        compared += 1
+    assert compared
 
 
 def pick(logits, mask=None, **fields):

@@ -1,0 +1,261 @@
+"""`llamafile convert`: makes one executable of the engine, weights and default arguments, in one step."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import click
+
+from llamafile import args_file, engine, locate, own
+from llamafile.errors import LlamafileError
+from llamafile.gguf import reader
+from zipalign import ZipError
+from zipalign.copy import Progress, silent
+from zipalign.inflate import contents
+from zipalign.reader import Archive
+from zipalign.sources import ALIGN, Entry
+from zipalign.stop import Stopped, end_by, stoppable
+from zipalign.writer import append
+
+SLACK = 4 << 20  # bytes beside head and members: paddings, both directories
+BAR_FROM = 64 << 20  # bytes of work from which a progress bar is worth its line
+EXECUTABLE = 0o755
+_PART = re.compile(r"^(.*)-(\d{5})-of-(\d{5})\.gguf$", re.IGNORECASE)
+
+
+@dataclass
+class Weights:
+    """What goes in: entries for the GGUF members, their bytes, the name for -m, and an `.args` that came along."""
+
+    entries: list[Entry]
+    size: int
+    model: str
+    args: bytes | None = None
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("-o", "--output", metavar="OUT", help="The file to write; else MODEL's name with .llamafile.")
+@click.option("--engine", "engine_path", metavar="FILE", help="Take the engine of this executable; else this one's own.")
+@click.argument("model", metavar="MODEL")
+def command(model: str, output: str | None, engine_path: str | None) -> tuple[str, str | None, str | None]:
+    """Make one executable of this engine, the weights and default arguments.
+
+    MODEL is a GGUF file (of one in several parts the first), a ZIP file or llamafile with GGUF members, or a folder
+    of GGUF files. What stands behind -- becomes .args: default arguments, with ... where those of the user go.
+    """
+    return model, output, engine_path
+
+
+def main(argv: list[str]) -> int:
+    """Run `llamafile convert` on its arguments and return the exit status."""
+    own_words, arguments = _split(argv)
+    try:
+        given = command.main(own_words, prog_name="llamafile convert", standalone_mode=False)
+    except click.ClickException as problem:
+        raise LlamafileError(f"convert: {problem.format_message().rstrip('.')}; --help tells more") from None
+    if not isinstance(given, tuple):
+        return 0  # --help was shown
+    model, output, engine_path = given
+    try:
+        with stoppable():
+            convert(model, output, engine_path, arguments)
+    except Stopped as stopped:
+        end_by(stopped.number)
+    return 0
+
+
+def convert(model: str, output: str | None, engine_path: str | None, arguments: Sequence[str] | None) -> str:
+    """Write the executable and return its path; raises LlamafileError or ZipError, and then leaves nothing behind."""
+    target = _target(model, output)
+    with contextlib.ExitStack() as stack:
+        box = stack.enter_context(Archive.open(_engine(engine_path)))
+        if engine.STAMP not in box.members:
+            raise LlamafileError(f"{box.label}: has no engine in it; name an executable llamafile by --engine")
+        weights = _weights(model, stack)
+        _check_space(target, box, weights.size)
+        temporary = os.path.join(os.path.dirname(target) or ".", f".{os.path.basename(target)}.{os.getpid()}")
+        try:
+            _assemble(temporary, box, weights, _args(weights, arguments))
+            _try_out(temporary, weights.model)
+            os.replace(temporary, target)
+        except OSError as problem:
+            raise LlamafileError(f"{target}: cannot be written: {problem.strerror}; choose another by -o") from None
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+    print(f"{target}: {os.stat(target).st_size:,} bytes; run it as {_as_command(target)}", file=sys.stderr)
+    return target
+
+
+def _split(argv: list[str]) -> tuple[list[str], list[str] | None]:
+    """Part the arguments at the first --; None where there is none."""
+    if "--" not in argv:
+        return argv, None
+    at = argv.index("--")
+    return argv[:at], argv[at + 1 :]
+
+
+def _target(model: str, output: str | None) -> str:
+    if output is None:
+        name = os.path.basename(os.path.normpath(model))
+        part = _PART.match(name)
+        target = (part[1] if part else os.path.splitext(name)[0]) + ".llamafile"
+        if os.path.exists(target):
+            raise LlamafileError(f"{target}: exists already; name it by -o to replace it")
+        return target
+    if os.path.isdir(output):
+        raise LlamafileError(f"{output}: is a folder; name a file by -o")
+    if os.path.exists(output) and os.path.exists(model) and os.path.samefile(output, model):
+        raise LlamafileError(f"{output}: is the model itself; choose another name by -o")
+    return output
+
+
+def _engine(path: str | None) -> str:
+    """Return the executable whose engine is taken: the one named, this one, or the one built from these sources."""
+    found = path or own.path()
+    if found is None:
+        found = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "build", "llamafile")
+        if not os.path.exists(found):
+            raise LlamafileError(f"{found}: there is no engine yet; build it: make executable")
+    return found
+
+
+def _weights(model: str, stack: contextlib.ExitStack) -> Weights:
+    if os.path.isdir(model):
+        return _of_folder(model)
+    try:
+        with open(model, "rb") as file:
+            magic = file.read(4)
+    except OSError as problem:
+        raise LlamafileError(f"{model}: cannot be opened: {problem.strerror}; check the name") from None
+    if magic.startswith(locate.ARCHIVES):
+        return _of_archive(stack.enter_context(Archive.open(model)))
+    return _of_files(_parts(model), os.path.basename(model), None)
+
+
+def _of_folder(folder: str) -> Weights:
+    """Take all GGUF files of a folder, and its `.args`."""
+    names = sorted(name for name in os.listdir(folder) if name.lower().endswith(".gguf"))
+    firsts = [name for name in names if not locate.is_later_part(name)]
+    if not firsts:
+        raise LlamafileError(f"{folder}: holds no .gguf file; name another folder")
+    args_path, args = os.path.join(folder, locate.ARGS), None
+    if os.path.isfile(args_path):
+        args = locate.read_bytes(args_path)
+    model = firsts[0] if len(firsts) == 1 else ""
+    return _of_files([os.path.join(folder, name) for name in names], model, args)
+
+
+def _of_files(paths: list[str], model: str, args: bytes | None) -> Weights:
+    for path in paths:
+        if not locate.is_later_part(path):
+            reader.open_path(path).close()  # says what is wrong with it before anything is written
+    entries = [Entry(os.path.basename(path), path, mode=0o644) for path in paths]
+    return Weights(entries, sum(os.stat(path).st_size for path in paths), model, args)
+
+
+def _parts(path: str) -> list[str]:
+    """Return all parts of a model in several files, given the first; the path alone for one in one file."""
+    part = _PART.match(path)
+    if part is None:
+        return [path]
+    whole = int(part[3])
+    found = [f"{part[1]}-{number:05}-of-{part[3]}{path[-5:]}" for number in range(1, whole + 1)]
+    if int(part[2]) != 1:
+        raise LlamafileError(f"{path}: is part {int(part[2])} of {whole}; name the first, {found[0]}")
+    return found
+
+
+def _of_archive(archive: Archive) -> Weights:
+    """Take all GGUF members of an archive, stored or compressed, and its `.args`."""
+    members = [member for name, member in archive.members.items() if name.lower().endswith(".gguf")]
+    firsts = locate.weights(archive)
+    if not firsts:
+        raise LlamafileError(f"{archive.label}: holds no .gguf member; name another file")
+    entries = [_entry(archive, member.name, os.path.basename(member.name)) for member in members]
+    given = archive.members.get(locate.ARGS)
+    model = os.path.basename(firsts[0]) if len(firsts) == 1 else ""
+    return Weights(entries, sum(member.size for member in members), model, archive.read(given) if given else None)
+
+
+def _entry(archive: Archive, member: str, name: str, align: int = ALIGN) -> Entry:
+    """Return the entry that takes a member over, stored, whatever it was compressed by."""
+    source = contents(archive, archive.members[member])
+    return Entry(name, source, mode=0o644, align=align)  # type: ignore[arg-type]  # chunks may be memoryviews
+
+
+def _args(weights: Weights, arguments: Sequence[str] | None) -> bytes:
+    """Return the `.args` to put in: what was typed, else what came along, else only the model's name."""
+    if arguments is None and weights.args is not None:
+        return weights.args
+    words = list(arguments or ())
+    if not set(words) & {"-m", "--model"}:
+        if not weights.model:
+            names = ", ".join(entry.name for entry in weights.entries[:4])
+            raise LlamafileError(f"convert: there are several models ({names}); choose one: -- -m {locate.INSIDE}NAME")
+        words = ["-m", locate.INSIDE + weights.model, *words]
+    return args_file.written(words)
+
+
+def _check_space(target: str, box: Archive, size: int) -> None:
+    """Refuse to begin what the disk has no room for."""
+    place = os.path.dirname(target) or "."
+    needed = engine.HEAD_SIZE + sum(box.members[name].compressed for name in _engine_names(box)) + size + SLACK
+    try:
+        disk = os.statvfs(place)
+    except OSError as problem:
+        raise LlamafileError(f"{place}: cannot be written to: {problem.strerror}; choose another place by -o") from None
+    free = disk.f_bavail * disk.f_frsize
+    if free < needed:
+        raise LlamafileError(f"{target}: needs {needed >> 20} MiB, and {place} has {free >> 20} MiB left; make room, "
+                             "or choose another place by -o")
+
+
+def _assemble(path: str, box: Archive, weights: Weights, args: bytes) -> None:
+    """Write head, engine, weights and `.args`; the engine's part is byte for byte what the build made."""
+    with open(path, "xb") as file:
+        file.write(os.pread(box.fd, engine.HEAD_SIZE - engine.RECORD_SIZE, 0).ljust(engine.HEAD_SIZE, b"\0"))
+    append(path, [_entry(box, name, name, align=1) for name in _engine_names(box)])
+    with open(path, "r+b") as file:
+        file.seek(engine.HEAD_SIZE - engine.RECORD_SIZE)
+        file.write(engine.record_for(path))
+    with _bar(weights.size) as progress:
+        append(path, [*weights.entries, Entry(locate.ARGS, args)], progress=progress)
+    os.chmod(path, EXECUTABLE)
+
+
+def _engine_names(box: Archive) -> list[str]:
+    """Return the engine's members in the build's order: the stamp, then the rest by name."""
+    names = sorted(name for name in box.members if engine.is_engine_member(name) and name != engine.STAMP)
+    return [engine.STAMP, *names]
+
+
+def _try_out(path: str, model: str) -> None:
+    """Open the model in the finished file: what was compressed could not be looked at before."""
+    with Archive.open(path) as archive:
+        try:
+            for name in [model] if model else locate.weights(archive):
+                locate.open_member(archive, name).close()
+        except (LlamafileError, ZipError) as problem:
+            raise LlamafileError(str(problem).replace(path + "@", "")) from None
+
+
+@contextlib.contextmanager
+def _bar(total: int) -> Iterator[Progress]:
+    """Show a progress bar on a terminal, for work that takes a while."""
+    if total < BAR_FROM or not sys.stderr.isatty():
+        yield silent
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit="B", unit_scale=True, leave=False, file=sys.stderr) as bar:
+        yield bar.update
+
+
+def _as_command(target: str) -> str:
+    return target if os.path.dirname(target) else f"./{target}"
