@@ -36,6 +36,7 @@ class Reference:
         self.closest = np.inf
 
     def sort(self):
+        self.values = self.values.astype(np.float32).astype(float)
         order = np.lexsort((self.ids, -self.values))
         self.ids, self.values = self.ids[order], self.values[order]
 
@@ -187,7 +188,7 @@ class Reference:
         if t <= 1e-6:
             self.keep([0])
         else:
-            self.values = (self.values.astype(np.float32) / np.float32(t)).astype(float)
+            self.values = self.values.astype(np.float32) / np.float32(t)
             self.sort()  # values that were apart may have become equal
 
     def mirostat(self):
