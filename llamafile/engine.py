@@ -11,6 +11,7 @@ from zipalign.reader import Archive
 HEAD_SIZE = 8 << 20  # the head's slot; runtime/launcher/archive.h reads slot and record by the same numbers
 RECORD_SIZE = 64
 STAMP = ".engine"  # its CRC tells one engine from another
+FOLDERS = ("py/", "ext/", "lib/", "licenses/", "llamafile/", "zipalign/", "runtime/", "gpu_modules/")
 PREVIOUS_HEAD = ".previous-head"  # there while a new head is being put in, and only then
 
 _RECORD = struct.Struct("<8sQQII28xI")  # magic, directory's offset, size and CRC, the stamp's CRC, CRC of the bytes before
@@ -50,6 +51,23 @@ def facts(archive: Archive) -> dict[str, str]:
     return dict(line.split(" ", 1) for line in text.splitlines() if " " in line)
 
 
+def head_problem(archive: Archive) -> str | None:
+    """One line that says what is wrong with an executable's head, measured by its stamp; None where it is sound."""
+    from zipalign.checksum import crc32
+
+    if STAMP not in archive.members:
+        return f"{archive.label}: has no engine in it"
+    size, _, crc = facts(archive).get("head", "").partition(" ")
+    if not size.isdecimal() or not 0 < int(size) <= HEAD_SIZE - RECORD_SIZE:
+        return f"{archive.label}: {STAMP} does not describe the head"
+    slot = os.pread(archive.fd, HEAD_SIZE, 0)
+    if f"{crc32(slot[: int(size)]):08x}" != crc:
+        return f"{archive.label}: the head, which starts the engine, is damaged"
+    if recorded_stamp(slot) != archive.members[STAMP].crc:
+        return f"{archive.label}: the head's record of its engine is damaged or of another engine"
+    return None
+
+
 def is_engine_member(name: str) -> bool:
     """Whether a member belongs to the engine and not to the user: replaced by upgrade-engine, kept by nothing else."""
-    return name == STAMP or name.startswith(("py/", "ext/", "lib/", "licenses/", "llamafile/", "zipalign/", "runtime/", "gpu_modules/"))
+    return name == STAMP or name.startswith(FOLDERS)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 from llamafile import engine
 from llamafile.errors import LlamafileError
 from zipalign.check import problems
-from zipalign.checksum import crc32
 from zipalign.reader import Archive
 
 
 def damage(archive: Archive) -> Iterator[str]:
     """Yield one line for each damaged part of an executable, `FILE: what is wrong`; reads the whole file once."""
-    yield from _head(archive)
+    head = engine.head_problem(archive)
+    if head is not None:
+        yield head
     yield from problems(archive)
 
 
@@ -24,18 +24,3 @@ def report(archive: Archive) -> str:
     if found:
         raise LlamafileError("; ".join([*found, "copy the file again"]))
     return f"{archive.label}: the head and all {len(archive.members)} members are sound\n"
-
-
-def _head(archive: Archive) -> Iterator[str]:
-    if engine.STAMP not in archive.members:
-        yield f"{archive.label}: has no engine in it"
-        return
-    size, _, crc = engine.facts(archive).get("head", "").partition(" ")
-    if not size.isdecimal() or not 0 < int(size) <= engine.HEAD_SIZE - engine.RECORD_SIZE:
-        yield f"{archive.label}: {engine.STAMP} does not describe the head"
-        return
-    slot = os.pread(archive.fd, engine.HEAD_SIZE, 0)
-    if f"{crc32(slot[: int(size)]):08x}" != crc:
-        yield f"{archive.label}: the head, which starts the engine, is damaged"
-    elif engine.recorded_stamp(slot) != archive.members[engine.STAMP].crc:
-        yield f"{archive.label}: the head's record of its engine is damaged, or of another engine"

@@ -44,7 +44,7 @@ FLAGS = (
     Flag("-l --logit-bias", "logit_bias", LIST, (), "Make a token likelier or less: 15043+1, 15043-inf.",
          metavar="ID(+/-)BIAS"),
     Flag("--ignore-eos", "ignore_eos", SWITCH, False, "Go on when the model would end."),
-    Flag("--samplers", "samplers", TEXT, CHAIN, "The samplers in order, separated by ;", metavar="NAMES",
+    Flag("--samplers", "samplers", TEXT, CHAIN, "The samplers in order, separated by semicolons.", metavar="NAMES",
          replaces=("sampling_seq",)),
     Flag("--sampler-seq --sampling-seq --samplers-seq", "sampling_seq", TEXT, None,
          "The samplers by their letters, as in edskypmxt.", metavar="LETTERS", replaces=("samplers",)),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import llamafile
 from llamafile.errors import LlamafileError
-from llamafile.freeze import assemble, bytecode, collect, link, natives
+from llamafile.freeze import assemble, bytecode, collect, cpython, link, natives, zig
 
 
 def build(output: Path, python: link.Python, work: Path) -> None:
@@ -18,7 +18,7 @@ def build(output: Path, python: link.Python, work: Path) -> None:
     objects = natives.static_objects(python, work / "natives")
     head = link.link_head(python, objects, work / "link")
     inside = {*python.builtin, *objects}
-    members = bytecode.compile_all(found.modules, python.command)
+    members = head.members | bytecode.compile_all(found.modules, python.command)
     members |= natives.extension_members(found, inside)
     members |= collect.data_members()
     facts = {
@@ -27,7 +27,7 @@ def build(output: Path, python: link.Python, work: Path) -> None:
         "python": python.version,
         "target": python.target,
     }
-    assemble.assemble(output, head.read_bytes(), members, facts)
+    assemble.assemble(output, head.image, members, facts)
 
 
 def revision() -> str:
@@ -43,12 +43,18 @@ def main() -> int:
     """Read the command line and build; a failure is one message and exit status 1."""
     parser = argparse.ArgumentParser(prog="python -m llamafile.freeze", description=__doc__)
     parser.add_argument("--output", type=Path, default=collect.ROOT / "build" / "llamafile", help="the file to write")
-    parser.add_argument("--python-build", type=Path, help="a CPython built by llamafile.freeze.cpython, instead of this one")
+    parser.add_argument("--release", action="store_true", help="with a CPython built for old and new Linux systems")
+    parser.add_argument("--target", default=zig.TARGET, help="for --release: machine, C library and its oldest version")
+    parser.add_argument("--shared", action="store_true", help="with this Python's shared library though it has a static one")
     chosen = parser.parse_args()
-    work = chosen.output.parent / f"freeze-{chosen.output.name}"
     try:
-        python = link.python_built(chosen.python_build) if chosen.python_build else link.python_at_hand()
-        build(chosen.output, python, work)
+        if chosen.release:
+            python = link.python_built(cpython.build(collect.ROOT / "build" / "cpython", chosen.target))
+        else:
+            python = link.python_at_hand()
+        if chosen.shared:
+            python = python._replace(library=None)
+        build(chosen.output, python, chosen.output.parent / f"freeze-{chosen.output.name}")
     except LlamafileError as error:
         print(f"llamafile: {error}", file=sys.stderr)
         return 1

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from llamafile.errors import LlamafileError
 from llamafile.freeze.collect import ROOT
@@ -77,57 +77,104 @@ def python_built(folder: Path) -> Python:
     )
 
 
-def generated_tables(builtins: list[str]) -> str:
-    """C text of the tables that launcher.h and builtins.h declare; builtins are modules linked into the head."""
-    rows = "".join(f'    {{"{name}", PyInit_{name.rpartition(".")[2]}}},\n' for name in builtins)
-    declared = "".join(f"PyObject *PyInit_{name.rpartition('.')[2]}(void);\n" for name in builtins)
-    programs = "".join(f'    {{{_quoted(name)}, "{module}"}},\n' for name, module in PROGRAMS)
+def program_tables() -> str:
+    """C text of the tables that launcher.h declares."""
+    rows = "".join(f"    {{{_quoted(name)}, {_quoted(module)}}},\n" for name, module in PROGRAMS)
     return (
-        '/* Generated: which programs and linked modules the head knows. */\n#include "builtins.h"\n#include "launcher.h"\n'
-        f'{declared}const char lf_product[] = "llamafile";\n'
-        f"const struct lf_program lf_programs[] = {{\n{programs}}};\n"
-        f"const struct lf_builtin lf_builtins[] = {{\n{rows}    {{NULL, NULL}},\n}};\n"
+        '/* Generated: by which name the file does what. */\n#include "launcher.h"\n#include <stddef.h>\n'
+        'const char lf_product[] = "llamafile";\n'
+        f"const struct lf_program lf_programs[] = {{\n{rows}}};\n"
     )
 
 
-def _quoted(name: str | None) -> str:
-    return "NULL" if name is None else f'"{name}"'
+def module_table(linked: list[str]) -> str:
+    """C text of the table that builtins.h declares, of the modules linked into the head."""
+    functions = {name: f"PyInit_{name.rpartition('.')[2]}" for name in linked}
+    declared = "".join(f"PyObject *{function}(void);\n" for function in functions.values())
+    rows = "".join(f'    {{"{name}", {function}}},\n' for name, function in functions.items())
+    return (
+        '/* Generated: the modules that are linked into the head. */\n#include "builtins.h"\n'
+        f"{declared}const struct lf_builtin lf_builtins[] = {{\n{rows}    {{NULL, NULL}},\n}};\n"
+    )
 
 
-def link_head(python: Python, natives: dict[str, list[Path]], work: Path) -> Path:
-    """Build the launcher in work with the static library and the given modules' objects inside; returns its path.
+def library_table(members: list[str]) -> str:
+    """C text of the table that stub.c reads: the members it loads, in order."""
+    rows = "".join(f"    {_quoted(name)},\n" for name in members)
+    return f"/* Generated: what the head loads. */\n#include <stddef.h>\nconst char *const lf_libraries[] = {{\n{rows}    NULL,\n}};\n"
 
-    Not position-independent: some ten thousand pointers in CPython's tables would have to be relocated at every start."""
-    if python.library is None:
-        raise LlamafileError(f"Python {python.version}: it has no static library; install its development package")
+
+def _quoted(text: str | None) -> str:
+    return "NULL" if text is None else f'"{text}"'
+
+
+class Head(NamedTuple):
+    """The launcher: the bytes for the slot, and members that it cannot start without."""
+
+    image: bytes
+    members: dict[str, bytes]
+
+
+def link_head(python: Python, natives: dict[str, list[Path]], work: Path) -> Head:
+    """Build the launcher in work with the given modules' objects inside.
+
+    With a static library everything is in the slot; else a small head loads the shared one, which becomes a member."""
     work.mkdir(parents=True, exist_ok=True)
-    tables = work / "tables.c"
-    tables.write_text(generated_tables(sorted(natives)))
-    objects = [compile_object(python, source, work) for source in [*launcher_sources("main"), tables]]
-    objects += [path for paths in natives.values() for path in paths]
+    texts = {"programs.c": program_tables(), "modules.c": module_table(sorted(natives))}
+    for name, text in texts.items():
+        (work / name).write_text(text)
+    linked = [path for paths in natives.values() for path in paths]
+    if python.library is not None:
+        return _link_static(python, linked, work)
+    if python.shared is not None:
+        return _link_shared(python, linked, work)
+    raise LlamafileError(f"Python {python.version}: it has no libpython to link; install its development package")
+
+
+def _link_static(python: Python, linked: list[Path], work: Path) -> Head:
+    """Not position-independent: some ten thousand pointers in CPython's tables would be relocated at every start."""
+    sources = [*_launcher("main", "self", "archive", "crc32", "start", "module", "paths"), *_tables(work)]
+    objects = [_compiled(python, source, work, "-fno-pie") for source in sources]
     head = work / "head"
     # Objects first: paths.c takes the place of a function in the library, which is then not asked for its own.
-    command = [*python.cc, "-no-pie", "-o", str(head), "-s", "-Wl,--export-dynamic", *map(str, objects)]
+    command = [*python.cc, "-no-pie", "-o", str(head), "-s", "-Wl,--export-dynamic", *map(str, [*objects, *linked])]
     run([*command, str(python.library), *python.link_flags])
-    return head
+    return Head(head.read_bytes(), {})
 
 
-def launcher_sources(entry: str) -> list[Path]:
-    """The launcher's C files, with the given one of its two entries."""
-    return [LAUNCHER / f"{name}.c" for name in (entry, "self", "archive", "crc32", "start", "module", "paths")]
+def _link_shared(python: Python, linked: list[Path], work: Path) -> Head:
+    sources = [*_launcher("self", "archive", "crc32", "start", "module"), *_tables(work)]
+    objects = [_compiled(python, source, work, "-fPIC", "-fvisibility=hidden") for source in sources]
+    launcher, head, listed = work / "launcher.so", work / "head", work / "libraries.c"
+    command = [*python.cc, "-shared", "-o", str(launcher), "-s", *map(str, [*objects, *linked]), str(python.shared)]
+    run([*command, *python.link_flags])
+    shared = Path(str(python.shared)).resolve()
+    members = {f"lib/{shared.name}": shared.read_bytes(), "lib/launcher.so": launcher.read_bytes()}
+    listed.write_text(library_table(list(members)))
+    sources = [*_launcher("stub", "self", "archive", "crc32"), work / "programs.c", listed]
+    objects = [_compiled(python, source, work, "-fno-pie") for source in sources]
+    run([*python.cc, "-no-pie", "-o", str(head), "-s", *map(str, objects), "-ldl"])
+    return Head(head.read_bytes(), members)
 
 
-def compile_object(python: Python, source: Path, work: Path, *flags: str) -> Path:
-    """Compile one C file of the launcher into work; returns the object."""
+def _launcher(*names: str) -> list[Path]:
+    return [LAUNCHER / f"{name}.c" for name in names]
+
+
+def _tables(work: Path) -> list[Path]:
+    return [work / "programs.c", work / "modules.c"]
+
+
+def _compiled(python: Python, source: Path, work: Path, *flags: str) -> Path:
     target = work / f"{source.stem}.o"
-    common = ["-std=gnu11", "-O2", "-fno-pie", *WARNINGS, *python.includes, f"-I{LAUNCHER}"]
+    common = ["-std=gnu11", "-O2", *WARNINGS, *python.includes, f"-I{LAUNCHER}"]
     run([*python.cc, *common, *flags, "-c", str(source), "-o", str(target)])
     return target
 
 
-def run(command: list[str], **more: object) -> None:
+def run(command: list[str], **more: Any) -> None:
     """Run a build command; on failure raise with the last of what it said."""
-    done = subprocess.run(command, capture_output=True, text=True, **more)  # type: ignore[call-overload]
+    done = subprocess.run(command, capture_output=True, text=True, **more)
     if done.returncode:
-        words = " ".join(command[:1] + [Path(word).name for word in command[1:] if word.endswith(".c")][:3])
+        words = " ".join([Path(command[0]).name, *(Path(word).name for word in command if word.endswith((".c", ".so")))])
         raise LlamafileError(f"{words}: failed; {(done.stderr or done.stdout).strip()[-3000:]}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 
 from llamafile import build as product
 from llamafile.freeze.collect import Collection
-from llamafile.freeze.link import Python
+from llamafile.freeze.link import Python, run
 from runtime import build as core
 
 
@@ -25,15 +27,26 @@ def extension_members(found: Collection, inside: set[str]) -> dict[str, bytes]:
         if module in inside:
             continue
         member = f"ext/{module.replace('.', '/')}.so"
-        members[member] = path.read_bytes()
+        members[member] = stripped(path)
         libraries = needed_libraries(path, found.libraries)
         for library in libraries:
-            members[f"lib/{library}"] = found.libraries[library].read_bytes()
+            members[f"lib/{library}"] = stripped(found.libraries[library])
         if libraries:
             needs.append(" ".join([member, *(f"lib/{library}" for library in libraries)]))
     if needs:
         members["ext/needs"] = ("\n".join(needs) + "\n").encode()
     return members
+
+
+def stripped(path: Path) -> bytes:
+    """A shared object's bytes without what only debuggers read; as it is where there is no strip."""
+    tool = shutil.which("strip")
+    if tool is None:
+        return path.read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / path.name
+        run([tool, "--strip-unneeded", "-o", str(target), str(path)])
+        return target.read_bytes()
 
 
 def needed_libraries(path: Path, collected: dict[str, Path]) -> list[str]:

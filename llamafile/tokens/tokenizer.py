@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from llamafile._native import ffi, lib
 from llamafile.errors import LlamafileError
-from llamafile.gguf.values import F32, I32, STRING, U32
+from llamafile.gguf.values import F32, I32, STRING
 
 from .known import END_OF_MESSAGE, END_OF_TURN, ENDS, FILL
 
 MODELS = {"gpt2": lib.LF_BPE, "llama": lib.LF_SPM}
 KEY = "tokenizer.ggml."
+SPM_IDS = {"unknown": 0, "bos": 1, "eos": 2}  # where a SentencePiece file does not say
 
 
 class Tokenizer:
@@ -22,13 +23,11 @@ class Tokenizer:
     def __init__(self, file):
         """Open the vocabulary of a llamafile.gguf.reader.File; raise LlamafileError where it has none that we know."""
         self._file = file  # the vocabulary lies in its mapping
-        self._vocab = None
-        model, pre = _model(file), -1
-        if model == lib.LF_BPE:
-            pre = _pre(file)
-        self.unk = None
-        self._vocab = _open(file, model, pre)
-        self.n_vocab = file.keys[KEY + "tokens"].count
+        self._model = model = _model(file)
+        pre = _pre(file) if model == lib.LF_BPE else -1
+        self.n_vocab = file.array(KEY + "tokens", STRING).count
+        self.unk = self._keyed("unknown")
+        self._vocab = _open(file, model, pre, self.unk)
         self.add_bos = file.flag(KEY + "add_bos_token", model == lib.LF_SPM or bool(lib.lf_pre_add_bos(pre)))
         self.add_eos = file.flag(KEY + "add_eos_token", False)
         self._find_special()
@@ -92,15 +91,14 @@ class Tokenizer:
 
     def _find_special(self):
         """Set the ids of the tokens with a part to play, from the file's keys or else by their texts."""
-        self.bos, self.eos = self._keyed("bos"), self._keyed("eos")
-        self.unk, self.pad = self._keyed("unknown"), self._keyed("padding")
+        self.bos, self.eos, self.pad = self._keyed("bos"), self._keyed("eos"), self._keyed("padding")
         self.eot = self._keyed("eot", known=END_OF_TURN)
         self.eom = self._keyed("eom", known=END_OF_MESSAGE)
         for name, keys, texts in FILL:
             setattr(self, name, self._keyed(*keys, known=texts))
         line = self.encode("\n", add_special=False, parse_special=False)
         self.nl = line[-1] if line else None
-        ends = [self.eos, self.eot, self.eom, *map(self._known, ENDS)]
+        ends = [self.eos, self.eot, self.eom, self.fim_pad, self.fim_rep, self.fim_sep, *map(self._known, ENDS)]
         if self._known("<|return|>") is not None and self._known("<|call|>") is not None:
             ends = [id for id in ends if id != self._known("<|end|>")]  # there it ends a message, not the answer
         self.eog = frozenset(id for id in ends if id is not None)
@@ -108,7 +106,8 @@ class Tokenizer:
     def _keyed(self, *names, known=()):
         """Return the id that the file names; an id outside the vocabulary means, by custom, that there is none."""
         for name in names:
-            id = self._file.integer(f"{KEY}{name}_token_id", -1, -(2**63), 2**64)
+            default = SPM_IDS.get(name, -1) if self._model == lib.LF_SPM else -1
+            id = self._file.integer(f"{KEY}{name}_token_id", default, -(2**63), 2**64)
             if 0 <= id < self.n_vocab:
                 return id
         return next((id for id in map(self._known, known) if id is not None), None)
@@ -150,19 +149,19 @@ def _pre(file):
     return number
 
 
-def _open(file, model, pre):
+def _open(file, model, pre, unknown):
     """Open the vocabulary where it lies in the file's mapping; it is closed with the last reference to it."""
     source, found = ffi.new("lf_vocab_source *"), ffi.new("lf_vocab **")
-    tokens = _array(file, source.tokens, "tokens", STRING)
+    tokens = file.array(KEY + "tokens", STRING)
+    _point(file, source.tokens, tokens)
     if model == lib.LF_BPE:
-        _array(file, source.merges, "merges", STRING)
+        _point(file, source.merges, file.array(KEY + "merges", STRING))
     else:
-        _array(file, source.scores, "scores", F32)
-    if KEY + "token_type" in file.keys:
-        _array(file, source.types, "token_type", I32, U32)
+        _point(file, source.scores, file.array(KEY + "scores", F32))
+    _point(file, source.types, file.array(KEY + "token_type", I32, None))
     source.width, source.model, source.pre = tokens.width, model, pre
-    source.unknown = file.integer(KEY + "unknown_token_id", -1, -(2**63), 2**64) if False else -1
-    source.space_prefix = file.flag(KEY + "add_space_prefix", model == lib.LF_SPM)
+    source.unknown = -1 if unknown is None else unknown
+    source.space_prefix = file.flag(KEY + "add_space_prefix", True)
     source.trim_spaces = file.flag(KEY + "remove_extra_whitespaces", False)
     code = lib.lf_vocab_open(source, found)
     if code:
@@ -170,14 +169,8 @@ def _open(file, model, pre):
     return ffi.gc(found[0], lib.lf_vocab_close)
 
 
-def _array(file, target, name, *types):
+def _point(file, target, array):
     """Point a lf_vocab_array at an array of the file."""
-    array = file.array(KEY + name, next((t for t in types if _is(file, name, t)), types[0]))
-    mapping = file.mappings[array.mapping]
-    target.data = ffi.cast("void *", mapping.address + array.offset)
-    target.count, target.nbytes = array.count, array.nbytes
-    return array
-
-
-def _is(file, name, type):
-    return getattr(file.get(KEY + name), "type", None) == type
+    if array is not None:
+        target.data = ffi.cast("void *", file.mappings[array.mapping].address + array.offset)
+        target.count, target.nbytes = array.count, array.nbytes

@@ -28,7 +28,7 @@ int lf_self_open(struct lf_self *self, char **argv);
 int lf_memory_file(const char *name, const uint8_t *data, size_t size);
 
 /* Run Python on the opened file; returns the exit status. */
-int lf_start(int argc, char **argv, struct lf_self *self);
+__attribute__((visibility("default"))) int lf_start(int argc, char **argv, struct lf_self *self);
 
 uint64_t lf_clock(void);
 

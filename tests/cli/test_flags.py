@@ -49,7 +49,7 @@ def test_rows_are_whole():
     for flag in TABLE:
         assert flag.names, flag.off
         for name in flag.names + flag.off:
-            assert re.fullmatch(r"--?[a-z0-9][a-z0-9-]*", name), name
+            assert re.fullmatch(r"-[a-zA-Z][a-z]*|--[a-z0-9]+(-[a-z0-9]+)*|-no-[a-z]+", name), name
         assert flag.help.endswith("."), flag.name
         assert flag.kind in (SWITCH, INT, FLOAT, TEXT, PATH, CHOICE, MAYBE, LIST)
         assert flag.status in (WORKS, NO_EFFECT, LATER)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+BIGGEST = float(np.finfo(np.float32).max)
+
 
 class Random:
     """The repeatable draws, by numpy's own Mersenne Twister."""
@@ -36,7 +38,7 @@ class Reference:
         self.closest = np.inf
 
     def sort(self):
-        self.values = self.values.astype(np.float32).astype(float)
+        self.values = np.clip(self.values, -BIGGEST, BIGGEST).astype(np.float32).astype(float)
         order = np.lexsort((self.ids, -self.values))
         self.ids, self.values = self.ids[order], self.values[order]
 
@@ -54,7 +56,7 @@ class Reference:
     def start(self, logits, bias=None, mask=None):
         values = np.asarray(logits, np.float32).astype(float)
         values[np.isnan(values)] = -np.inf
-        values[values == np.inf] = np.finfo(np.float32).max
+        values[values == np.inf] = BIGGEST
         if mask is not None:
             values[~np.asarray(mask, bool)] = -np.inf
         for token, added in (bias or {}).items():
@@ -121,7 +123,6 @@ class Reference:
         for i, token in enumerate(self.ids):
             if limit >= p.dry_allowed_length <= longest.get(int(token), -1):
                 self.values[i] -= p.dry_multiplier * p.dry_base ** (longest[int(token)] - p.dry_allowed_length)
-        self.values = np.maximum(self.values, -float(np.finfo(np.float32).max))
         self.sort()
 
     def sigma(self):
@@ -152,14 +153,13 @@ class Reference:
         shares = self.probabilities()
         surprise = -np.log(shares)
         distance = np.abs(surprise - np.sum(shares * surprise))
-        by_side = np.unique(np.column_stack((distance, self.values)), axis=0)[:, 0]
-        if len(by_side) > 1:
-            self.near(np.diff(by_side), 0)
         # Equal values have equal distances: rounding must not order them, so the value itself breaks the tie.
         order = np.lexsort((self.ids, -self.values, np.round(distance, 9)))
         running = np.cumsum(shares[order])
         self.near(running, self.p.typical_p)
-        kept = max(int(np.sum(running <= self.p.typical_p)) + 1, self.p.min_keep)
+        ranked, kept = distance[order], max(int(np.sum(running <= self.p.typical_p)) + 1, self.p.min_keep)
+        if kept < len(order) and self.values[order[kept]] != self.values[order[kept - 1]]:
+            self.near(ranked[kept], ranked[kept - 1])
         self.keep(np.sort(order[:kept]))
 
     def xtc(self):

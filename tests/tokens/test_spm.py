@@ -21,7 +21,7 @@ from .test_pretokenize import ALPHABET
 
 
 def tinycoder():
-    """The 32,000 tokens of Llama 2, from a real GGUF."""
+    """32,000 tokens, from a real GGUF."""
     try:
         path = weights.fetch("tinycoder")
     except weights.Unavailable as problem:
@@ -45,6 +45,19 @@ def mistral(name):
     return ggufs.kept(name, make), model
 
 
+def llama2():
+    """The 32,000 tokens of Llama 2, whose scores count down; Hugging Face has the same as merges."""
+    vocab = json.loads(vocabularies.fetch("llama2.json").read_text())["model"]["vocab"]
+    tokens = sorted(vocab, key=vocab.get)
+    kinds = [UNKNOWN, CONTROL, CONTROL, *[BYTE] * 256, *[NORMAL] * (len(tokens) - 259)]
+    scores = [float(min(0, 259 - i)) for i in range(len(tokens))]
+
+    def make(path, fresh):
+        ggufs.write(fresh, "llama", tokens, scores=scores, kinds=kinds)
+
+    return ggufs.kept("llama2.json", make), oracles.sentencepiece_model([t.encode() for t in tokens], scores, kinds)
+
+
 def gemma3():
     """262,000 tokens, no space in front, and thousands of tokens that are found in text as they stand."""
     data = json.loads(vocabularies.fetch("gemma3.json").read_text())
@@ -66,7 +79,7 @@ def gemma3():
             oracles.sentencepiece_model([t.encode() for t in tokens], scores, kinds, prefix=False))
 
 
-VOCABULARIES = {"tinycoder": tinycoder, "mistral-v1": lambda: mistral("mistral-v1.model"),
+VOCABULARIES = {"tinycoder": tinycoder, "llama2": llama2, "mistral-v1": lambda: mistral("mistral-v1.model"),
                 "mistral-v3": lambda: mistral("mistral-v3.model"), "gemma3": gemma3}
 
 
@@ -78,6 +91,15 @@ def pair(request):
         yield Tokenizer(file), model
 
 
+def plain(pair, text):
+    """Return text without what SentencePiece would find in it and a GGUF cannot say.
+
+    It looks for user-defined tokens after spaces have become U+2581, a GGUF has them with spaces; and the control
+    tokens of Mistral are user-defined ones in its own file.
+    """
+    return text.replace("▁", "").replace("[INST]", "") if pair[0].n_vocab != 32000 else text
+
+
 def check(pair, text):
     tokenizer, model = pair
     got = tokenizer.encode(text, add_special=False, parse_special=False)
@@ -87,28 +109,28 @@ def check(pair, text):
 
 def test_mixed_text(pair):
     text = texts.mixed(600_000) + texts.foreign(100_000, seed=5)
-    text = text.replace("[INST]", "") if pair[0].token_id("[INST]") else text
+    text = plain(pair, text)
     assert pair[0].detokenize(check(pair, text)) == text.replace("▁", " ").encode()
 
 
 @pytest.mark.long
 def test_five_megabytes(pair):
-    check(pair, texts.mixed().replace("[INST]", ""))
+    check(pair, plain(pair, texts.mixed()))
 
 
 def test_random_text(pair):
     @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.text(st.sampled_from(ALPHABET), max_size=60) | st.text(max_size=20))
     def run(text):
-        check(pair, text.encode("utf-8", "replace").decode())
+        check(pair, plain(pair, text.encode("utf-8", "replace").decode()))
 
     run()
 
 
 def test_broken_utf8_is_read_as_python_reads_it(pair):
-    data = texts.broken(200_000).replace(b"[INST]", b"")
+    data = texts.broken(200_000)
     text = data.decode("utf-8", "replace")
-    check(pair, text)
+    check(pair, plain(pair, text))
     assert pair[0].encode(data) == pair[0].encode(text)
 
 
@@ -119,14 +141,15 @@ def test_long_words(pair):
 
 
 def test_hugging_face_agrees():
-    path = tinycoder()[0]
     data = json.loads(vocabularies.fetch("llama2.json").read_text())["model"]
     oracle = oracles.spm_bpe(data["vocab"], [tuple(m.split(" ")) for m in data["merges"]])
-    with open_path(path) as file:
-        text = texts.mixed(50_000)
-        for line in text.splitlines():
+    with open_path(llama2()[0]) as file:
+        tokenizer = Tokenizer(file)
+        for line in texts.mixed(100_000).splitlines():
+            line = " ".join(line.split())  # runs of spaces can be made in several ways, of which the two choose others
             if line:
-                assert Tokenizer(file).encode(line, add_special=False, parse_special=False) == oracle.encode(line).ids
+                want = oracle.encode(line, add_special_tokens=False).ids
+                same(tokenizer, tokenizer.encode(line, add_special=False, parse_special=False), want)
 
 
 def random_vocabulary(chance, bytes_too):
