@@ -27,12 +27,18 @@ def main(argv: list[str] | None = None) -> int:
     try:
         keep_standard_descriptors()
         status = run(sys.argv[1:] if argv is None else argv)
-        flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()  # while a full disk or a closed pipe can still be told
         return status
     except (LlamafileError, ZipError) as wrong:
         return complain(str(wrong))
     except BrokenPipeError:
         return leave_like_sigpipe()
+    except OSError as problem:
+        if problem.filename is not None:
+            raise  # a room has forgotten to say what a user can do
+        forget_output()
+        return complain(f"standard output: {problem.strerror}; see what it leads to")
     except KeyboardInterrupt:
         return INTERRUPTED
     except MemoryError:
@@ -125,19 +131,6 @@ def keep_standard_descriptors() -> None:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDONLY)  # takes the lowest free number, which is fd
-
-
-def flush() -> None:
-    """Write out what Python holds back, so that a full disk or a closed pipe is noticed while it can be told."""
-    if sys.stdout is None:
-        return
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as problem:
-        forget_output()
-        raise LlamafileError(f"standard output: {problem.strerror}; see what it leads to") from None
 
 
 def forget_output() -> None:

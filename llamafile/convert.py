@@ -128,13 +128,9 @@ def _engine(path: str | None) -> str:
 def _weights(model: str, stack: contextlib.ExitStack) -> Weights:
     if os.path.isdir(model):
         return _of_folder(model)
-    try:
-        with open(model, "rb") as file:
-            magic = file.read(4)
-    except OSError as problem:
-        raise LlamafileError(f"{model}: cannot be opened: {problem.strerror}; check the name") from None
-    if magic.startswith(locate.ARCHIVES):
-        return _of_archive(stack.enter_context(Archive.open(model)))
+    archive = locate.archive_at(model)
+    if archive is not None:
+        return _of_archive(stack.enter_context(archive))
     return _of_files(_parts(model), os.path.basename(model), None)
 
 

@@ -1,4 +1,4 @@
-"""How an executable is laid out before its weights: the head's slot, the record at its end, the engine's members and stamp."""
+"""How an executable is laid out before its weights: the head's slot and record, the engine's members and stamp."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ STAMP = ".engine"  # its CRC tells one engine from another
 FOLDERS = ("py/", "ext/", "lib/", "licenses/", "llamafile/", "zipalign/", "runtime/", "gpu_modules/")
 PREVIOUS_HEAD = ".previous-head"  # there while a new head is being put in, and only then
 
-_RECORD = struct.Struct("<8sQQII28xI")  # magic, directory's offset, size and CRC, the stamp's CRC, CRC of the bytes before
+_RECORD = struct.Struct(
+    "<8sQQII28xI"
+)  # magic, directory's offset, size and CRC, the stamp's CRC, CRC of the bytes before
 _MAGIC = b"lf-head\0"
 
 
 def record_for(path: str | os.PathLike) -> bytes:
-    """The last bytes of the slot for an executable whose directory is written: by them the head finds its own engine."""
+    """The last bytes of the slot for an executable whose directory is written; its head finds its engine by them."""
     import zlib
 
     with Archive.open(path) as archive:
@@ -43,7 +45,7 @@ def recorded_stamp(head: bytes) -> int | None:
 
 
 def facts(archive: Archive) -> dict[str, str]:
-    """What an executable's `.engine` member says: version, revision, python, target, head, digest; {} where it has none."""
+    """What the `.engine` member says: version, revision, python, target, head, digest; {} where there is none."""
     member = archive.members.get(STAMP)
     if member is None:
         return {}

@@ -71,7 +71,7 @@ def sections() -> list[Section]:
         pairs = [(spellings(flag), describe(flag)) for flag in flags if flag.status != LATER]
         if pairs:
             found.append((f"FLAGS: {group.upper()}", [pairs]))
-    coming = ", ".join(name for flag in TABLE if flag.status == LATER for name in flag.names)
+    coming = ", ".join(name for flag in TABLE if flag.status == LATER for name in flag.names + flag.off)
     found.append(("NOT IN THIS VERSION YET", [f"These flags are known and refused: {coming}."]))
     found += [("FILES", [manual.FILES]), ("ENVIRONMENT", [manual.ENVIRONMENT]), ("EXIT STATUS", [manual.EXIT_CODES])]
     examples: list[Block] = [part for words, lines in manual.EXAMPLES for part in (words, lines)]

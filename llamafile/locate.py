@@ -7,6 +7,7 @@ import os
 from llamafile import args_file, own
 from llamafile.errors import LlamafileError
 from llamafile.flags import SPELLINGS
+from zipalign import ZipError
 from zipalign.reader import Archive, stored_size
 from zipalign.records import STORED, Member
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 INSIDE = "/zip/"
 ARGS = ".args"
 _SUFFIX = ".gguf"
-ARCHIVES = (b"PK", b"\x7fELF", b"MZ", b"#!")  # what a ZIP file or an executable with one begins with
+_ARCHIVES = (b"PK", b"\x7fELF", b"MZ", b"#!")  # what a ZIP file or an executable with one begins with
 _LISTED = 8  # members that a message names
 
 
@@ -108,18 +109,31 @@ def _named_by_args(archive: Archive) -> str:
     return named
 
 
-def _open_file(path: str) -> File:
-    """Open a GGUF file, or the weights in a ZIP file or a llamafile, given by a path."""
-    from llamafile.gguf import reader
-
+def archive_at(path: str) -> Archive | None:
+    """Open the file at a path as an archive; None where it is a GGUF, or nothing that looks like an archive."""
     try:
         with open(path, "rb") as file:
             magic = file.read(4)
     except OSError as problem:
-        raise LlamafileError(f"{path}: cannot be opened: {problem.strerror}; check its permissions") from None
-    if not magic.startswith(ARCHIVES):
+        raise LlamafileError(f"{path}: cannot be opened: {problem.strerror}; check the name") from None
+    if magic == b"GGUF":
+        return None
+    try:
+        return Archive.open(path)  # one made by zipalign may begin with zeros
+    except ZipError:
+        if magic.startswith(_ARCHIVES):
+            raise
+        return None
+
+
+def _open_file(path: str) -> File:
+    """Open a GGUF file, or the weights in a ZIP file or a llamafile, given by a path."""
+    from llamafile.gguf import reader
+
+    archive = archive_at(path)
+    if archive is None:
         return reader.open_path(path)  # which says what a file is that is no GGUF
-    with Archive.open(path) as archive:
+    with archive:
         return open_member(archive, choose(archive, path))
 
 

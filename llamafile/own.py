@@ -42,7 +42,7 @@ def path() -> str | None:
 
 
 def names(folder: str) -> list[str]:
-    """Return the sorted names of the files below a folder of the packages, as `gpu_modules/cuda`; [] where there is none."""
+    """Return the sorted names of the files below a folder of the packages, as `gpu_modules/cuda`; [] without one."""
     inside = folder.rstrip("/") + "/"
     box = archive()
     if box is not None:
@@ -52,14 +52,16 @@ def names(folder: str) -> list[str]:
 
 
 def read(name: str) -> bytes:
-    """Return the bytes of a file by its name in the source tree, as `gpu_modules/cuda/norm.cu`; CRC checked when frozen."""
+    """Return the bytes of a file by its name in the source tree, as `gpu_modules/cuda/norm.cu`; checked when frozen."""
     box = archive()
     if box is None:
         try:
             with open(os.path.join(_ROOT, name), "rb") as file:
                 return file.read()
         except OSError as problem:
-            raise LlamafileError(f"{name}: cannot be read: {problem.strerror}; check out the sources again") from problem
+            raise LlamafileError(
+                f"{name}: cannot be read: {problem.strerror}; check out the sources again"
+            ) from problem
     member = box.members.get(name)
     if member is None:
         raise LlamafileError(f"{box.label}: it has no member {name}; build the executable again")

@@ -23,21 +23,20 @@ def every(i, n):
 
 # File type: the format of most matrices; then, by what a tensor is called in its layer, the format that some layers get
 # instead (the first row whose layers match). "attn_v+" is for models whose queries share a value head by fours or more.
+# This is how llama.cpp mixes, so that files of both have the same size and speed.
 MIXES: dict[str, tuple[str, dict[str, list]]] = {
     **{name: (name.lower(), {}) for name in ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q6_K")},
     "Q2_K": ("q2_k", {"attn_v+": [("q4_k", every)], "attn_v": [("q3_k", every)], "ffn_down": [("q3_k", every)],
                       "attn_output": [("q3_k", every)]}),
-    "Q2_K_S": ("q2_k", {"attn_v+": [("q4_k", every)], "ffn_down": [("q4_k", eighth)]}),
     "Q3_K_S": ("q3_k", {}),
     "Q3_K_M": ("q3_k", {"attn_v": [("q5_k", lambda i, n: i < 2), ("q4_k", every)],
                         "ffn_down": [("q5_k", lambda i, n: i < n // 16), ("q4_k", every)],
-                        "attn_output": [("q4_k", every)], "attn_qkv": [("q4_k", every)]}),
-    "Q3_K_L": ("q3_k", {"attn_v": [("q5_k", every)], "ffn_down": [("q5_k", every)], "attn_output": [("q5_k", every)],
-                        "attn_qkv": [("q4_k", every)]}),
+                        "attn_output": [("q4_k", every)]}),
+    "Q3_K_L": ("q3_k", {"attn_v": [("q5_k", every)], "ffn_down": [("q5_k", every)], "attn_output": [("q5_k", every)]}),
     "Q4_K_S": ("q4_k", {"attn_v": [("q5_k", lambda i, n: i < 4)], "ffn_down": [("q5_k", eighth)]}),
-    "Q4_K_M": ("q4_k", {"attn_v": [("q6_k", spread)], "ffn_down": [("q6_k", spread)], "attn_qkv": [("q5_k", every)]}),
+    "Q4_K_M": ("q4_k", {"attn_v": [("q6_k", spread)], "ffn_down": [("q6_k", spread)]}),
     "Q5_K_S": ("q5_k", {}),
-    "Q5_K_M": ("q5_k", {"attn_v": [("q6_k", spread)], "ffn_down": [("q6_k", spread)], "attn_qkv": [("q6_k", every)]}),
+    "Q5_K_M": ("q5_k", {"attn_v": [("q6_k", spread)], "ffn_down": [("q6_k", spread)]}),
     "IQ4_NL": ("iq4_nl", {"attn_v+": [("q5_k", every)], "ffn_down": [("q5_k", eighth)]}),
     "IQ4_XS": ("iq4_xs", {"attn_v+": [("q5_k", every)], "ffn_down": [("q5_k", eighth)]}),
 }
@@ -48,7 +47,10 @@ KEPT = ("_norm.weight", "ffn_gate_inp.weight", "ffn_gate_inp_shexp.weight", "pos
         "ssm_conv1d.weight", "shortconv.conv.weight", "attn_rel_b.weight", "per_layer_model_proj.weight")
 KEPT_PARTS = ("altup", "laurel", "time_mix_")
 # What takes over where a row is no multiple of 256; where it is none of 32 either, F16 does.
-SMALLER_BLOCKS = {"q2_k": "iq4_nl", "q3_k": "iq4_nl", "iq4_xs": "iq4_nl", "q4_k": "q5_0", "q5_k": "q5_1", "q6_k": "q8_0"}
+SMALLER_BLOCKS = {"q2_k": "q4_0", "q3_k": "q4_0", "iq4_xs": "iq4_nl", "q4_k": "q5_0", "q5_k": "q5_1", "q6_k": "q8_0"}
+
+
+SAME = {"attn_qkv": "attn_v", "attn_kv_b": "attn_v"}  # tensors that contain another one and get what it gets
 
 
 class Request:
@@ -73,8 +75,8 @@ class Plan:
         self.layers = {}  # what a tensor is called in its layer → the layers that have one, sorted
         for name in file.tensors:
             layer, part = _place(name)
-            if layer is not None:
-                self.layers.setdefault(part, []).append(layer)
+            if layer is not None and layer not in self.layers.setdefault(part, []):
+                self.layers[part].append(layer)
         for numbers in self.layers.values():
             numbers.sort()
 
@@ -126,8 +128,7 @@ class Plan:
             return "q8_0"
         if self.experts == 8 and part == "attn_output":
             return "q5_k" if self.request.kind in EIGHT_EXPERTS else self.usual
-        rule = "ffn_down" if part.startswith("ffn_down") else part
-        rows = self.rules.get(rule, [])
+        rows = self.rules.get(part, [])
         if part == "attn_v" and self.shared >= 4:
             rows = self.rules.get("attn_v+", rows)
         numbers = self.layers[part]
@@ -137,12 +138,11 @@ class Plan:
 
 
 def _place(name):
-    """Return the layer and what the tensor is called in it, "blk.7.attn_v.weight" → (7, "attn_v"); or None and name."""
-    head, _, rest = name.partition(".")
-    number, _, part = rest.partition(".")
+    """Return the layer and what the tensor is in it, "blk.7.attn_v.weight" → (7, "attn_v"); or None and its name."""
+    head, number, part = (*name.split("."), "", "")[:3]
     if head != "blk" or not number.isdecimal():
         return None, name
-    return int(number), part.rpartition(".")[0]
+    return int(number), SAME.get(part, "ffn_down" if part.startswith("ffn_down") else part)
 
 
 def _first(file, key, default):

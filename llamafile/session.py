@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from llamafile import fit
 from llamafile.errors import LlamafileError
 from llamafile.lower import lower
 from runtime._core import ffi
@@ -25,6 +26,8 @@ class Session:
         letters = {"T": self.n_batch, "S": 1, "O": self.n_batch if all_logits else 1, "C": pages * PAGE, "P": pages}
         self._graph, logits = model.graph(self.cache_types)
         image = lower(self._graph, logits, letters)
+        # What to tell the user before it gets slow; None where everything fits.
+        self.warning = fit.check(model.file.label, fit.weights_of(model.file), image, self.n_ctx)
         self._cache = Memory(image.cache)
         self._constants = ffi.from_buffer(self._graph.constants)
         self._program = Program(image, self._mappings(), self._cache, model.pool)

@@ -37,8 +37,10 @@ def main(argv: list[str]) -> int:
     try:
         return upgrade_engine.main(argv, prog_name="llamafile upgrade-engine", standalone_mode=False) or 0
     except click.ClickException as problem:
-        raise LlamafileError(f"upgrade-engine: {problem.format_message().rstrip('.')}; give a file, as in: llamafile "
-                             "upgrade-engine my.llamafile") from None
+        raise LlamafileError(
+            f"upgrade-engine: {problem.format_message().rstrip('.')}; give a file, as in: llamafile "
+            "upgrade-engine my.llamafile"
+        ) from None
 
 
 def upgrade(file: str, new: str | None = None) -> str:
@@ -110,8 +112,9 @@ def _replace_head(file: str, head: bytes) -> None:
         _put(fd, slot[FIRST:], FIRST)
         _put(fd, slot[:FIRST], 0)
     except OSError as problem:
-        raise LlamafileError(f"{file}: the head cannot be written: {problem.strerror}; see to its disk, then run "
-                             "upgrade-engine again") from problem
+        raise LlamafileError(
+            f"{file}: the head cannot be written: {problem.strerror}; see to its disk, then run upgrade-engine again"
+        ) from problem
     finally:
         os.close(fd)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -30,7 +31,14 @@ def locked(path: str, say: Say, wait: float | None) -> tuple[int, bool]:
         except BaseException:
             os.close(fd)
             raise
-        os.close(fd)
+        unlocked(fd)
+
+
+def unlocked(fd: int) -> None:
+    """Give the lock back and close; closing alone would leave it to a child that has inherited the descriptor."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(fd, fcntl.LOCK_UN)
+    os.close(fd)
 
 
 def same_file(fd: int, path: str) -> bool:

@@ -15,7 +15,7 @@ import os
 
 from zipalign import records
 from zipalign.locate import Directory, locate, pread
-from zipalign.lock import Say, locked, same_file
+from zipalign.lock import Say, locked, same_file, unlocked
 from zipalign.reader import Members
 from zipalign.rescue import search_back
 
@@ -112,14 +112,14 @@ class Transaction:
         """Put a tail behind `limit`; the first write, within a page, already makes the file end in a good directory."""
         position = _up(limit, PAGE)
         at = _up(position + len(self._old), PAGE)
-        count, size, offset = self._tail if self.directory else (0, 0, at)
+        count, size, offset = self._tail if self.directory else (0, 0, at)  # the old count: `kept` is the caller's
         comment, wide = records.mark(self.end), at >= records.FULL32  # both writes have one length
         self._touched = True
         self._write(at, records.end_records(count, size, offset, at, comment, wide))
         stale, self._limit = self._limit, position
         if self._old:
             self._write(position, self._old)
-            self._tail = (len(self.kept), len(self._old), position)
+            self._tail = (count, len(self._old), position)
             self._write(at, records.end_records(*self._tail, at, comment, wide))
         if stale:  # gaps between members must stay zeros
             self._write(stale, bytes(self._stop - stale))
@@ -148,7 +148,7 @@ class Transaction:
             os.fsync(self.fd)
 
     def _leave(self) -> None:
-        """Undo what was not committed, and close the file, which ends the lock."""
+        """Undo what was not committed, and close the file."""
         if not self._open:
             return
         self._open = False
@@ -160,7 +160,7 @@ class Transaction:
             if self._created and same_file(self.fd, self.label):
                 os.unlink(self.label)
         finally:
-            os.close(self.fd)
+            unlocked(self.fd)
 
 
 def _up(value: int, unit: int) -> int:

@@ -44,6 +44,8 @@ class Engine:
             self.__exit__()
             raise
         self.output.note(_banner(self.model, self.session))
+        if self.session.warning:
+            self.output.note(self.session.warning)
         return Timeline(self.options, self.model, self.session, sampler, self.output, time.perf_counter() - started)
 
     def __exit__(self, *_: object) -> None:

@@ -33,7 +33,12 @@ def build(output: Path, python: link.Python, work: Path) -> None:
 def revision() -> str:
     """The git revision of the checkout, with a plus sign when files differ from it; `unknown` outside a repository."""
     try:
-        done = subprocess.run(["git", "describe", "--always", "--abbrev=12", "--dirty=+"], cwd=collect.ROOT, capture_output=True, text=True)
+        done = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--dirty=+"],
+            cwd=collect.ROOT,
+            capture_output=True,
+            text=True,
+        )
     except OSError:
         return "unknown"
     return done.stdout.strip() if done.returncode == 0 and done.stdout.strip() else "unknown"
@@ -45,7 +50,9 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=collect.ROOT / "build" / "llamafile", help="the file to write")
     parser.add_argument("--release", action="store_true", help="with a CPython built for old and new Linux systems")
     parser.add_argument("--target", default=zig.TARGET, help="for --release: machine, C library and its oldest version")
-    parser.add_argument("--shared", action="store_true", help="with this Python's shared library though it has a static one")
+    parser.add_argument(
+        "--shared", action="store_true", help="with this Python's shared library though it has a static one"
+    )
     chosen = parser.parse_args()
     try:
         if chosen.release:

@@ -9,9 +9,9 @@ from pathlib import Path
 from llamafile.errors import LlamafileError
 from llamafile.freeze.collect import PACKAGES
 
-# Runs in the interpreter the modules are for, which may have nothing but its standard library. One line a module comes in:
-# optimisation level, name of the source in tracebacks, path. One .pyc a module goes out, each behind its length. Loading and
-# dumping again makes the reference flags, which marshal sets by reference counts, those of a freshly read file.
+# Runs in the interpreter the modules are for, which may have nothing but its standard library. A line comes in for each
+# module: optimisation level, name of the source in tracebacks, path. A .pyc goes out for each, behind its length. The
+# second dump makes marshal's reference flags, which follow from reference counts, those of a freshly read file.
 _CHILD = """
 import sys, marshal, importlib.util
 for line in sys.stdin.buffer.read().decode().splitlines():
@@ -31,17 +31,21 @@ def member_name(module: str, source: Path) -> str:
 
 
 def compile_all(modules: dict[str, Path], python: list[str]) -> dict[str, bytes]:
-    """Member name → .pyc bytes (unchecked hash), compiled by the command python, without column tables: a fifth of the size.
+    """Member name → .pyc bytes (unchecked hash), compiled by the command python.
 
-    Our own modules keep asserts and docstrings (click shows some), the others lose both."""
+    Without column tables, a fifth of the size. Ours keep asserts and docstrings, which click shows; others lose both.
+    """
     names = {module: member_name(module, path) for module, path in sorted(modules.items())}
     lines = []
     for module, member in names.items():
         level = 0 if module.split(".")[0] in PACKAGES else 2
         lines.append(f"{level}\t{member[3:-1]}\t{modules[module]}\n")
     # Sets of constants are marshalled in the order of their hashes; -I would ignore the variable that fixes it.
-    environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONNODEBUGRANGES": "1", "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run([*python, "-s", "-S", "-c", _CHILD], input="".join(lines).encode(), capture_output=True, env=environment)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    environment |= {"PYTHONHASHSEED": "0", "PYTHONNODEBUGRANGES": "1", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(
+        [*python, "-s", "-S", "-c", _CHILD], input="".join(lines).encode(), capture_output=True, env=environment
+    )
     if done.returncode:
         raise LlamafileError(f"{python[0]}: cannot compile the modules; {done.stderr.decode(errors='replace')[-2000:]}")
     return dict(zip(names.values(), _split(done.stdout), strict=True))

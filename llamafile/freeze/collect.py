@@ -1,4 +1,4 @@
-"""Asks PyInstaller's analysis which modules, native extensions and libraries the programs reach; nothing of it is run."""
+"""Asks PyInstaller's analysis which modules, native extensions and libraries the programs reach."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ from llamafile.errors import LlamafileError
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("llamafile", "zipalign", "runtime", "gpu_modules")
 
-# Reached in the sources only through development tools, optional back ends or platforms that this file does not run on.
-EXCLUDED = (
-    "numpy PyInstaller altgraph setuptools pkg_resources distutils _distutils_hack pip wheel cffi pycparser pytest _pytest "
-    "hypothesis gguf mypy mypyc unittest doctest pdb bdb cmd code codeop pydoc pydoc_data lib2to3 idlelib tkinter _tkinter "
-    "turtle turtledemo test ensurepip venv curses _curses sqlite3 _sqlite3 dbm readline rlcompleter ziglang "
-    "xml xmlrpc ftplib nntplib smtplib poplib imaplib telnetlib mailbox cgi cgitb wsgiref netrc getpass webbrowser "
-    "multiprocessing concurrent.futures.process _decimal decimal _pydecimal statistics fractions "
-    "winreg msvcrt _winapi nt nturl2path ntpath _overlapped _msi colorama IPython ipywidgets matplotlib pandas keras "
-    "tensorflow rich dask trio babel _osx_support _scproxy cProfile profile pstats trace tracemalloc lzma _lzma bz2 _bz2 "
-    "_testcapi _xxsubinterpreters crypt _crypt nis ossaudiodev spwd audioop asyncio.windows_events asyncio.windows_utils "
-    "asyncio.proactor_events ctypes.wintypes click._winconsole tqdm.notebook tqdm.gui tqdm.cli tqdm._tqdm_pandas "
-    "zipfile_deflate64._patcher typing_extensions _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw "
-    "_multibytecodec ssl _ssl _hashlib unicodedata2 typing_extensions"
-).split()
+# Reached in the sources only through development tools, optional back ends, or platforms this file does not run on; TLS
+# comes with the server.
+EXCLUDED = """
+    numpy PyInstaller altgraph setuptools pkg_resources distutils _distutils_hack pip wheel cffi pycparser pytest
+    _pytest hypothesis gguf mypy mypyc unittest doctest pdb bdb cmd code codeop pydoc pydoc_data lib2to3 idlelib tkinter
+    _tkinter turtle turtledemo test ensurepip venv curses _curses sqlite3 _sqlite3 dbm readline rlcompleter ziglang xml
+    xmlrpc ftplib nntplib smtplib poplib imaplib telnetlib mailbox cgi cgitb wsgiref netrc getpass webbrowser
+    multiprocessing concurrent.futures.process _decimal decimal _pydecimal statistics fractions winreg msvcrt _winapi nt
+    nturl2path ntpath _overlapped _msi colorama IPython ipywidgets matplotlib pandas keras tensorflow rich dask trio
+    babel _osx_support _scproxy cProfile profile pstats trace tracemalloc lzma _lzma bz2 _bz2 _testcapi crypt _crypt nis
+    _xxsubinterpreters ossaudiodev spwd audioop asyncio.windows_events asyncio.windows_utils asyncio.proactor_events
+    ctypes.wintypes click._winconsole tqdm.notebook tqdm.gui tqdm.cli tqdm._tqdm_pandas zipfile_deflate64._patcher
+    typing_extensions _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw _multibytecodec ssl _ssl
+    _hashlib sentencepiece tokenizers
+""".split()  # noqa: SIM905
 
 # Of some hundred encodings those that a terminal, a prompt file or a ZIP directory may speak.
-ENCODINGS = (
-    "aliases ascii cp1252 cp437 idna latin_1 mbcs punycode raw_unicode_escape unicode_escape utf_16 utf_16_be utf_16_le utf_32 "
-    "utf_8 utf_8_sig"
-).split()
+ENCODINGS = """
+    aliases ascii cp1252 cp437 idna latin_1 punycode raw_unicode_escape unicode_escape utf_16 utf_16_be utf_16_le utf_32
+    utf_8 utf_8_sig
+""".split()  # noqa: SIM905
 
 # Folders of ours that only a checkout needs.
 CHECKOUT_ONLY = (
@@ -42,8 +43,6 @@ CHECKOUT_ONLY = (
     "llamafile/build.py",
     "llamafile/tokens/make_unicode.py",
     "runtime/build.py",
-    "runtime/generate.py",
-    "runtime/quants/generate.py",
 )
 
 
@@ -110,14 +109,14 @@ def _is_kept(module: str) -> bool:
 
 
 def _extension_module(name: str) -> str:
-    """`python3.11/lib-dynload/math.cpython-311-x86_64-linux-gnu.so` is math, `isal/isal_zlib.….so` is isal.isal_zlib."""
+    """`python3.11/lib-dynload/math.cpython-311-x86_64-linux-gnu.so` is math, `isal/isal_zlib.….so` isal.isal_zlib."""
     folder, file = os.path.split(name)
     module = file.split(".", 1)[0]
     return module if not folder or folder.endswith("lib-dynload") else f"{folder.replace('/', '.')}.{module}"
 
 
 def for_library(found: Collection, standard: Path) -> Collection:
-    """The collection with another standard library of the same version: its sources, and none of this one's extensions."""
+    """The collection with another standard library of the same version: its sources, none of this one's extensions."""
     here = Path(sysconfig.get_path("stdlib"))
     if here.samefile(standard):
         return found
@@ -132,7 +131,7 @@ def for_library(found: Collection, standard: Path) -> Collection:
 
 
 def data_members() -> dict[str, bytes]:
-    """What the packages read that is no Python: sources for GPU modules, pages, manuals, under the names they have here."""
+    """What the packages read that is no Python: sources for GPU modules, pages, texts, under the names they have here."""
     members = {}
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*")):
@@ -145,5 +144,7 @@ def data_members() -> dict[str, bytes]:
 def _is_data(name: str) -> bool:
     suffix = name.rpartition(".")[2]
     if name.startswith("gpu_modules/"):
-        return suffix in ("cu", "cuh", "h", "metal", "m", "hip", "txt", "html")
-    return suffix in ("html", "css", "js", "svg", "txt", "1", "jinja") or (name.startswith("runtime/quants/") and suffix == "h")
+        return suffix not in ("py", "pyc", "so")
+    if name.startswith("runtime/"):  # GPU modules are compiled against these
+        return suffix == "h" and not name.startswith("runtime/launcher/")
+    return suffix in ("html", "css", "js", "svg", "txt", "1", "jinja")

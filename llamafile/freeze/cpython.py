@@ -1,4 +1,4 @@
-"""`python -m llamafile.freeze.cpython`: builds CPython, zlib, libffi and cffi's C part with zig, for old and new Linux alike."""
+"""`python -m llamafile.freeze.cpython`: builds CPython, zlib, libffi and cffi's C part with zig, for any Linux."""
 
 from __future__ import annotations
 
@@ -15,27 +15,41 @@ from llamafile.freeze.collect import ROOT
 from llamafile.freeze.link import run
 
 # C modules of the standard library that go into the head; those that need a library of their own are left out.
-MODULES = (
-    "array _asyncio _bisect _blake2 _contextvars _csv _datetime _heapq _json _md5 _opcode _pickle _posixsubprocess _queue "
-    "_random _sha1 _sha256 _sha3 _sha512 _socket _statistics _struct _typing _zoneinfo binascii cmath fcntl grp math mmap "
-    "resource select syslog termios unicodedata zlib"
-).split()
+MODULES = """
+    array _asyncio _bisect _blake2 _contextvars _csv _datetime _heapq _json _md5 _opcode _pickle _posixsubprocess _queue
+    _random _sha1 _sha256 _sha3 _sha512 _socket _statistics _struct _typing _zoneinfo binascii cmath fcntl grp math mmap
+    resource select syslog termios unicodedata zlib
+""".split()  # noqa: SIM905
 
-ZLIB_FILES = "adler32 compress crc32 deflate infback inffast inflate inftrees trees uncompr zutil".split()
-CTYPES_FILES = "_ctypes callbacks callproc cfield stgdict".split()
+ZLIB_FILES = (
+    "adler32",
+    "compress",
+    "crc32",
+    "deflate",
+    "infback",
+    "inffast",
+    "inflate",
+    "inftrees",
+    "trees",
+    "uncompr",
+    "zutil",
+)
+CTYPES_FILES = ("_ctypes", "callbacks", "callproc", "cfield", "stgdict")
 CTYPES_FLAGS = "-DPy_BUILD_CORE_MODULE -DHAVE_FFI_PREP_CIF_VAR -DHAVE_FFI_PREP_CLOSURE_LOC -DHAVE_FFI_CLOSURE_ALLOC"
 OPTIMISED = "-O3 -DNDEBUG -fwrapv -g0 -fno-pie"
 
 
 def build(folder: Path, target: str, jobs: int = 2) -> Path:
-    """Build in folder/TARGET unless this very recipe did so before; returns that folder, which link.python_built reads."""
+    """Build in folder/TARGET unless this very recipe did so before; returns that folder, for link.python_built."""
     folder = folder.resolve()
     place = folder / target
     mark = place / "recipe"
     if mark.is_file() and mark.read_text() == _recipe(target):
         return place
     if triple_machine(target) != os.uname().machine:
-        raise LlamafileError(f"{target}: only targets of this machine's processor can be built so far; build it on one such")
+        raise LlamafileError(
+            f"{target}: only targets of this machine's processor can be built so far; build it on one such"
+        )
     shelf = sources.Shelf(folder / "fetched")
     mark.unlink(missing_ok=True)
     tools = {name: str(zig.tool(name, target, folder / "tools")) for name in ("cc", "c++", "ar", "ranlib")}
@@ -87,8 +101,17 @@ def _build_ffi(tree: Path, deps: Path, tools: dict[str, str], jobs: int) -> None
     work = tree / "work"
     work.mkdir()
     command = ["../configure", "--disable-shared", "--enable-static", "--disable-docs", "--disable-multi-os-directory"]
-    command += ["--disable-exec-static-tramp", "--disable-raw-api"]  # closures are not used: cffi's modules are compiled
-    command += [f"--prefix={deps}", f"CC={tools['cc']}", f"CXX={tools['c++']}", f"AR={tools['ar']}", f"RANLIB={tools['ranlib']}"]
+    command += [
+        "--disable-exec-static-tramp",
+        "--disable-raw-api",
+    ]  # closures are not used: cffi's modules are compiled
+    command += [
+        f"--prefix={deps}",
+        f"CC={tools['cc']}",
+        f"CXX={tools['c++']}",
+        f"AR={tools['ar']}",
+        f"RANLIB={tools['ranlib']}",
+    ]
     run([*command, "CFLAGS=-O2 -fno-pie"], cwd=work)
     run(["make", f"-j{jobs}", "install"], cwd=work)
 
@@ -109,7 +132,13 @@ def _build_python(tree: Path, deps: Path, tools: dict[str, str], jobs: int) -> N
         "MODULE_BUILDTYPE": "static",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    command = ["./configure", "--disable-shared", "--without-ensurepip", "--disable-test-modules", "--without-doc-strings"]
+    command = [
+        "./configure",
+        "--disable-shared",
+        "--without-ensurepip",
+        "--disable-test-modules",
+        "--without-doc-strings",
+    ]
     run([*command, "--without-readline", "--with-lto=no", "--prefix=/nonexistent"], cwd=tree, env=environment)
     _choose_modules(tree, deps)
     run(["make", f"-j{jobs}", "python", "libpython3.11.a"], cwd=tree, env=environment)
@@ -133,8 +162,12 @@ def _choose_modules(tree: Path, deps: Path) -> None:
 def main() -> int:
     """Read the command line and build; a failure is one message and exit status 1."""
     parser = argparse.ArgumentParser(prog="python -m llamafile.freeze.cpython", description=__doc__)
-    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "cpython", help="where sources and results are kept")
-    parser.add_argument("--target", default=zig.TARGET, help="zig's name of the machine, C library and its oldest version")
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT / "build" / "cpython", help="where sources and results are kept"
+    )
+    parser.add_argument(
+        "--target", default=zig.TARGET, help="zig's name of the machine, C library and its oldest version"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="processes of make")
     chosen = parser.parse_args()
     try:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +35,7 @@ class Python(NamedTuple):
     standard: Path  # folder of the standard library's sources
     cc: list[str]
     target: str
+    at_hand: bool
 
 
 def python_at_hand() -> Python:
@@ -40,7 +43,12 @@ def python_at_hand() -> Python:
     get = sysconfig.get_config_var
     static = Path(get("LIBPL") or "/nonexistent") / str(get("LIBRARY"))
     shared = Path(get("LIBDIR") or "/nonexistent") / str(get("INSTSONAME"))
-    flags = [w for name in ("LIBS", "MODLIBS", "SYSLIBS") for w in str(get(name) or "").split() if not w.startswith(("-L", "-Wl"))]
+    flags = [
+        w
+        for name in ("LIBS", "MODLIBS", "SYSLIBS")
+        for w in str(get(name) or "").split()
+        if not w.startswith(("-L", "-Wl"))
+    ]
     cc = os.environ.get("CC", "cc").split()
     return Python(
         command=[sys.executable],
@@ -53,6 +61,7 @@ def python_at_hand() -> Python:
         standard=Path(sysconfig.get_path("stdlib")),
         cc=cc,
         target=f"{os.uname().machine}-linux-gnu",
+        at_hand=True,
     )
 
 
@@ -74,6 +83,7 @@ def python_built(folder: Path) -> Python:
         standard=tree / "Lib",
         cc=[str(folder.parent / "tools" / f"zig-cc-{folder.name}")],
         target=folder.name,
+        at_hand=False,
     )
 
 
@@ -101,7 +111,10 @@ def module_table(linked: list[str]) -> str:
 def library_table(members: list[str]) -> str:
     """C text of the table that stub.c reads: the members it loads, in order."""
     rows = "".join(f"    {_quoted(name)},\n" for name in members)
-    return f"/* Generated: what the head loads. */\n#include <stddef.h>\nconst char *const lf_libraries[] = {{\n{rows}    NULL,\n}};\n"
+    return (
+        "/* Generated: what the head loads. */\n#include <stddef.h>\n"
+        f"const char *const lf_libraries[] = {{\n{rows}    NULL,\n}};\n"
+    )
 
 
 def _quoted(text: str | None) -> str:
@@ -149,7 +162,7 @@ def _link_shared(python: Python, linked: list[Path], work: Path) -> Head:
     command = [*python.cc, "-shared", "-o", str(launcher), "-s", *map(str, [*objects, *linked]), str(python.shared)]
     run([*command, *python.link_flags])
     shared = Path(str(python.shared)).resolve()
-    members = {f"lib/{shared.name}": shared.read_bytes(), "lib/launcher.so": launcher.read_bytes()}
+    members = {f"lib/{shared.name}": stripped(shared), "lib/launcher.so": launcher.read_bytes()}
     listed.write_text(library_table(list(members)))
     sources = [*_launcher("stub", "self", "archive", "crc32"), work / "programs.c", listed]
     objects = [_compiled(python, source, work, "-fno-pie") for source in sources]
@@ -176,5 +189,18 @@ def run(command: list[str], **more: Any) -> None:
     """Run a build command; on failure raise with the last of what it said."""
     done = subprocess.run(command, capture_output=True, text=True, **more)
     if done.returncode:
-        words = " ".join([Path(command[0]).name, *(Path(word).name for word in command if word.endswith((".c", ".so")))])
+        words = " ".join(
+            [Path(command[0]).name, *(Path(word).name for word in command if word.endswith((".c", ".so")))]
+        )
         raise LlamafileError(f"{words}: failed; {(done.stderr or done.stdout).strip()[-3000:]}")
+
+
+def stripped(path: Path) -> bytes:
+    """A shared object's bytes without what only debuggers read; as it is where there is no strip."""
+    tool = shutil.which("strip")
+    if tool is None:
+        return path.read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / path.name
+        run([tool, "--strip-unneeded", "-o", str(target), str(path)])
+        return target.read_bytes()

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 
 from llamafile import build as product
 from llamafile.freeze.collect import Collection
-from llamafile.freeze.link import Python, run
+from llamafile.freeze.link import Python, stripped
 from runtime import build as core
 
 
 def static_objects(python: Python, work: Path) -> dict[str, list[Path]]:
     """Module name → objects of our own C modules, compiled by the compiler that links the head."""
-    toolchain = core.Toolchain(cc=python.cc, flags=python.includes, machine=python.target.partition("-")[0])
+    if python.at_hand:  # then they are the objects that the checkout's own modules are linked of
+        toolchain, work = core.Toolchain(), core.BUILD / "objects" / "native"
+    else:
+        toolchain = core.Toolchain(cc=python.cc, flags=python.includes, machine=python.target.partition("-")[0])
     modules = (core.core(), product.native())
     return {module.name: core.compile_module(module, toolchain, work / module.name) for module in modules}
 
 
 def extension_members(found: Collection, inside: set[str]) -> dict[str, bytes]:
-    """`ext/` members of the collected extensions that are not inside the head, their `lib/` members, and `ext/needs`."""
+    """`ext/` members for the collected extensions outside the head, `lib/` for what they need, and `ext/needs`."""
     members: dict[str, bytes] = {}
     needs = []
     for module, path in sorted(found.extensions.items()):
@@ -36,17 +37,6 @@ def extension_members(found: Collection, inside: set[str]) -> dict[str, bytes]:
     if needs:
         members["ext/needs"] = ("\n".join(needs) + "\n").encode()
     return members
-
-
-def stripped(path: Path) -> bytes:
-    """A shared object's bytes without what only debuggers read; as it is where there is no strip."""
-    tool = shutil.which("strip")
-    if tool is None:
-        return path.read_bytes()
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / path.name
-        run([tool, "--strip-unneeded", "-o", str(target), str(path)])
-        return target.read_bytes()
 
 
 def needed_libraries(path: Path, collected: dict[str, Path]) -> list[str]:

@@ -73,7 +73,16 @@ class Shelf:
         name, version = CFFI
         path = self.folder / f"{name}-{version}.tar.gz"
         if not path.exists():
-            command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary=:all:", "--no-build-isolation"]
+            command = [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "-q",
+                "--no-deps",
+                "--no-binary=:all:",
+                "--no-build-isolation",
+            ]
             run([*command, f"--dest={self.folder}", f"{name}=={version}"])
         return checked(path, CFFI_SHA256)
 
@@ -81,10 +90,16 @@ class Shelf:
         """Debian's revision of a source package, and the upstream fixes in it, in order of application."""
         found = sorted(self.folder.glob(f"{source.package}_{source.version}-*.debian.tar.xz"))
         if not found:
-            raise LlamafileError(f"{source.package}: its .debian.tar.xz is not in {self.folder}; delete the folder and try again")
+            raise LlamafileError(
+                f"{source.package}: its .debian.tar.xz is not in {self.folder}; delete the folder and try again"
+            )
         with tarfile.open(found[-1]) as archive:
             names = _text(archive, "debian/patches/series").split()
-            patches = [_text(archive, f"debian/patches/{name}").encode("latin-1") for name in names if _UPSTREAM_FIX.search(name)]
+            patches = [
+                _text(archive, f"debian/patches/{name}").encode("latin-1")
+                for name in names
+                if _UPSTREAM_FIX.search(name)
+            ]
         return found[-1].name.split("_")[1].removesuffix(".debian.tar.xz"), patches
 
     def _run_apt(self, *words: str) -> None:
@@ -102,14 +117,18 @@ def _text(archive: tarfile.TarFile, name: str) -> str:
 
 
 def _private_apt(folder: Path) -> list[str]:
-    """An apt-get with lists of its own that knows the source packages of the suites used; the machine's set-up stays as it is."""
+    """An apt-get with lists of its own, which hold the source packages; the machine's own set-up stays as it is."""
     if not shutil.which("apt-get"):
-        raise LlamafileError("apt-get: not found; the release is built from Debian's source packages, on Debian or Ubuntu")
+        raise LlamafileError(
+            "apt-get: not found; the release is built from Debian's source packages, on Debian or Ubuntu"
+        )
     (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
     (folder / "cache" / "archives" / "partial").mkdir(parents=True, exist_ok=True)
     mirror, keyring = _debian_mirror()
     suites = sorted({source.suite for source in (CPYTHON, ZLIB, FFI)})
-    (folder / "sources.list").write_text("".join(f"deb-src [signed-by={keyring}] {mirror} {suite} main\n" for suite in suites))
+    (folder / "sources.list").write_text(
+        "".join(f"deb-src [signed-by={keyring}] {mirror} {suite} main\n" for suite in suites)
+    )
     settings = {
         "Dir::Etc::SourceList": folder / "sources.list",
         "Dir::Etc::SourceParts": "/dev/null",
@@ -151,5 +170,7 @@ def unpack(archive: Path, folder: Path, patches: list[bytes] | None = None) -> P
     for patch in patches or []:
         done = subprocess.run(["patch", "-p1", "--batch", "--silent"], input=patch, cwd=folder, capture_output=True)
         if done.returncode:
-            raise LlamafileError(f"{archive.name}: a patch does not apply; {done.stdout.decode(errors='replace')[-500:]}")
+            raise LlamafileError(
+                f"{archive.name}: a patch does not apply; {done.stdout.decode(errors='replace')[-500:]}"
+            )
     return folder

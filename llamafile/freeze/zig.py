@@ -12,14 +12,13 @@ TARGET = "x86_64-linux-gnu.2.17"
 
 
 def tool(name: str, target: str, folder: Path) -> Path:
-    """Write folder/NAME, a script that runs `zig NAME`, a compiler with the target set; configure wants one word without spaces."""
+    """Write a script in folder that runs `zig NAME`, a compiler with its target: configure wants one word for it."""
     path = folder / f"zig-{name.replace('+', 'x')}-{target}"
     options = f" -target {target} -fno-sanitize=undefined -Wno-date-time" if name in ("cc", "c++") else ""
-    cache = folder / "zig-cache"
-    text = (
-        f"#!/bin/sh\nexport ZIG_GLOBAL_CACHE_DIR={shlex.quote(str(cache))} ZIG_LOCAL_CACHE_DIR={shlex.quote(str(cache))}\n"
-        f'exec {shlex.quote(str(_binary()))} {name}{options} "$@"\n'
+    caches = " ".join(
+        f"ZIG_{scope}_CACHE_DIR={shlex.quote(str(folder / 'zig-cache'))}" for scope in ("GLOBAL", "LOCAL")
     )
+    text = f'#!/bin/sh\nexport {caches}\nexec {shlex.quote(str(_binary()))} {name}{options} "$@"\n'
     folder.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_text() != text:
         path.write_text(text)
@@ -36,7 +35,9 @@ def _binary() -> Path:
     try:
         import ziglang
     except ImportError:
-        raise LlamafileError("ziglang: not installed; pip install ziglang, the release is built with its compiler") from None
+        raise LlamafileError(
+            "ziglang: not installed; pip install ziglang, the release is built with its compiler"
+        ) from None
     path = Path(ziglang.__path__[0]) / ("zig.exe" if os.name == "nt" else "zig")
     if not path.is_file():
         raise LlamafileError(f"ziglang: {path} is missing; install it again")

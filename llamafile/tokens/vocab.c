@@ -234,7 +234,7 @@ static int lf_read_specials(lf_vocab *v)
         size_t size;
         if (!lf_is_special(v->kind[i])) continue;
         const uint8_t *text = lf_token_text(v, i, &size);
-        if (!size) continue;
+        if (!size || size > LF_SPECIAL_LIMIT) continue;
         v->specials[v->n_specials++] = (lf_special){text, (uint32_t)size, (int32_t)i};
         v->special_first[1][*text] = 1;
         v->special_first[0][*text] |= v->kind[i] == LF_TOKEN_USER_DEFINED;

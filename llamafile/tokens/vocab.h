@@ -10,6 +10,7 @@
 
 enum {
     LF_MERGE_LIMIT = 4096, /* bytes; longer tokens and merges can be written out, but never come from merging */
+    LF_SPECIAL_LIMIT = 1024, /* bytes; longer special tokens are not looked for in text */
     LF_PROBE_LIMIT = 512,  /* slots; a table half full never needs so many, a hostile file's would need them all */
 };
 

@@ -22,14 +22,16 @@ def find_spec(name: str, member: str) -> object:
 
 
 def _in_memory(member: str) -> str:
-    # The descriptor stays open: glibc knows a loaded library by its path, and a number used again would give the old one.
+    # The descriptor stays open: glibc knows a library by its path, and a number used again would give the old one.
     path = f"/proc/self/fd/{_launcher.memfd(member)}"
     try:
         import posix
 
         posix.stat(path)
     except OSError:
-        raise ImportError(f"{member}: native modules are loaded through /proc, which is not mounted; mount it") from None
+        raise ImportError(
+            f"{member}: native modules are loaded through /proc, which is not mounted; mount it"
+        ) from None
     return path
 
 

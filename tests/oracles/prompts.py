@@ -60,7 +60,8 @@ PROMPTS: dict[str, str] = {
                      ("assistant", "You have 7 apples."), ("user", "I eat two and give half of the rest away. Now?")),
     "german": "Es war einmal ein Müller, der hatte drei Söhne, eine Mühle, einen Esel und einen Kater. Als er starb,",
     "many tongues": "English: Good morning, how are you?\nFrançais : Bonjour, comment allez-vous ?\n"
-                    "Español: Buenos días, ¿cómo está usted?\nРусский: Доброе утро, как дела?\n中文：早上好，你好吗？\n日本語：",
+                    "Español: Buenos días, ¿cómo está usted?\nРусский: Доброе утро, как дела?\n"
+                    "中文：早上好，你好吗？\n日本語：",
     "list": "Ten things to check before a long bicycle tour:\n1. Tyres: no cracks, pressure as written on the side\n2.",
     "table": _TABLE,
     "sql": _SQL,

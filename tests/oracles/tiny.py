@@ -1,4 +1,4 @@
-"""Tiny models of every architecture: made-up weights that numpy alone regenerates, written as GGUF, with kept logits.
+"""Tiny models of every architecture: made-up weights that numpy alone regenerates, and the logits kept for them.
 
 `make_logits.py` ran the same weights through `transformers`; data/tiny_logits.npz holds what it said. Weights are
 multiples of a power of two with 8 significant bits, so that F32, F16 and BF16 files hold the very same numbers.
@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import gguf
 import numpy as np
 
 DATA = Path(__file__).with_name("data")
@@ -75,9 +74,9 @@ MODELS: dict[str, Tiny] = {tiny.name: tiny for tiny in (
 )}
 
 
-def tokens() -> list[int]:
-    """The input of every kept run: TOKENS ids, the begin token first."""
-    return [1, *(3 + int(raw % (VOCAB - 3)) for raw in _stream("tokens", TOKENS - 1))]
+def tokens(count: int = TOKENS) -> list[int]:
+    """The begin token and made-up ids; the kept runs had TOKENS of them."""
+    return [1, *(3 + int(raw % (VOCAB - 3)) for raw in stream("tokens", count - 1))]
 
 
 def reference(tiny: Tiny) -> np.ndarray:
@@ -127,7 +126,7 @@ def _shapes(tiny: Tiny) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 def _value(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """f32 array of a name: k/128 times a power of two, k evenly spread over -127..127; around 1 for norms."""
-    spread = np.array([raw % 255 for raw in _stream(name, math.prod(shape))], np.float32).reshape(shape) - 127
+    spread = np.array([raw % 255 for raw in stream(name, math.prod(shape))], np.float32).reshape(shape) - 127
     if name.endswith("_norm.weight"):
         return 1 + spread / 256
     if name.endswith((".bias", "token_embd.weight")):
@@ -135,91 +134,7 @@ def _value(name: str, shape: tuple[int, ...]) -> np.ndarray:
     return spread / 128 * np.float32(2.0 ** round(math.log2(2.5 / math.sqrt(shape[-1]))))
 
 
-def _stream(name: str, count: int) -> np.ndarray:
+def stream(name: str, count: int) -> np.ndarray:
     """u64[count]: the raw output of a generator seeded by the name; numpy keeps this stream the same for ever."""
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
     return np.random.PCG64(seed).random_raw(count) >> np.uint64(11)
-
-
-def write(tiny: Tiny, path: Path, kind: str = "F32") -> Path:
-    """Write the model as a GGUF whose matrices are of a format that `gguf` can encode; norms and biases stay F32."""
-    writer = gguf.GGUFWriter(path, tiny.arch)
-    _write_keys(writer, tiny)
-    _write_vocabulary(writer, tiny)
-    matrices = gguf.GGMLQuantizationType[kind]
-    for name, value in weights(tiny).items():
-        stored = _as_stored(tiny, name, value)
-        if stored.ndim == 1 or "ffn_gate_inp" in name:
-            writer.add_tensor(name, stored)
-        else:
-            writer.add_tensor(name, gguf.quantize(stored, matrices), raw_dtype=matrices)
-    if tiny.scaling.get("type") == "llama3":
-        writer.add_tensor("rope_freqs.weight", llama3_factors(tiny))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
-
-
-def _as_stored(tiny: Tiny, name: str, value: np.ndarray) -> np.ndarray:
-    """A weight as GGUF lays it out: for llama the two numbers of a rotary pair become neighbours."""
-    if tiny.arch == "llama" and (".attn_q." in name or ".attn_k." in name):
-        halves = value.reshape(-1, 2, tiny.head_size // 2, *value.shape[1:])
-        return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(value.shape)
-    return value
-
-
-def llama3_factors(tiny: Tiny) -> np.ndarray:
-    """f32[head_size / 2]: by what each rotary frequency is divided, as Llama 3.1's paper rescales them."""
-    scaling = tiny.scaling
-    wavelength = 2 * np.pi * tiny.theta ** (np.arange(0, tiny.head_size, 2) / tiny.head_size)
-    low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
-    smooth = np.clip((scaling["original_context_length"] / wavelength - low) / (high - low), 0, 1)
-    return (1 / ((1 - smooth) / scaling["factor"] + smooth)).astype(np.float32)
-
-
-def _write_keys(writer: gguf.GGUFWriter, tiny: Tiny) -> None:
-    def key(name: str, value: int | float) -> None:
-        add = writer.add_uint32 if isinstance(value, int) else writer.add_float32
-        add(f"{tiny.arch}.{name}", value)
-
-    writer.add_name(f"tiny {tiny.name}")
-    key("context_length", 256)
-    key("vocab_size", VOCAB)
-    key("block_count", tiny.layers)
-    key("embedding_length", tiny.width)
-    key("feed_forward_length", tiny.ff)
-    key("attention.head_count", tiny.heads)
-    key("attention.head_count_kv", tiny.kv_heads)
-    key("attention.key_length", tiny.head_size)
-    key("attention.value_length", tiny.head_size)
-    key("attention.layer_norm_rms_epsilon", tiny.eps)
-    key("rope.dimension_count", tiny.head_size)
-    key("rope.freq_base", tiny.theta)
-    if tiny.experts:
-        key("expert_count", tiny.experts)
-        key("expert_used_count", tiny.experts_used)
-    if tiny.window:
-        key("attention.sliding_window", tiny.window)
-    if tiny.scaling and tiny.scaling["type"] != "llama3":  # llama3's are a tensor
-        writer.add_string(f"{tiny.arch}.rope.scaling.type", tiny.scaling["type"])
-        key("rope.scaling.factor", tiny.scaling["factor"])
-        if "original_context_length" in tiny.scaling:
-            key("rope.scaling.original_context_length", tiny.scaling["original_context_length"])
-
-
-def _write_vocabulary(writer: gguf.GGUFWriter, tiny: Tiny) -> None:
-    """A vocabulary of VOCAB entries: three control tokens, the newline byte, a space, letters, pairs of letters."""
-    letters = "abcdefghijklmnopqrstuvwxyz.,!?'"
-    texts = ["<unk>", "<s>", "</s>", "<0x0A>", "▁", *letters]
-    texts += [f"▁{letter}" for letter in letters[:26]]
-    pairs = (a + b for a in "etaoinshr" for b in "etaoinshr")
-    texts += [next(pairs) for _ in range(VOCAB - len(texts))]
-    writer.add_tokenizer_model("llama")
-    writer.add_token_list(texts)
-    writer.add_token_scores([0.0 if len(t) < 2 or t[0] == "<" else -float(i) for i, t in enumerate(texts)])
-    writer.add_token_types([2, 3, 3, 6, *(1 for _ in texts[4:])])
-    writer.add_unk_token_id(0)
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)

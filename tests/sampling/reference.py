@@ -151,7 +151,7 @@ class Reference:
         if self.p.typical_p >= 1:
             return
         shares = self.probabilities()
-        surprise = -np.log(shares)
+        surprise = self.values[0] - self.values - np.log(shares[0])
         distance = np.abs(surprise - np.sum(shares * surprise))
         # Equal values have equal distances: rounding must not order them, so the value itself breaks the tie.
         order = np.lexsort((self.ids, -self.values, np.round(distance, 9)))
@@ -183,6 +183,8 @@ class Reference:
             entropy = -np.sum(shares * np.log(np.where(shares > 0, shares, 1))) / np.log(len(shares))
             low, high = max(t - self.p.dynatemp_range, 0), t + self.p.dynatemp_range
             t = low + (high - low) * entropy**self.p.dynatemp_exponent
+            gaps = -np.diff(self.values)
+            self.near(gaps[gaps > 0], 0)  # the last bit of t decides whether two values meet when divided
             if t < 1e-3:  # a hair's breadth of entropy decides between one candidate and all
                 self.closest = 0
         if t <= 1e-6:

@@ -59,9 +59,9 @@ static void encode(const lf_vocab *vocab)
     if (!error) error = lf_detokenize(vocab, ids.data, ids.count, LF_SHOW_SPECIAL | LF_AT_START, &bytes);
     write_u32((uint32_t)error);
     write_u32((uint32_t)ids.count);
-    fwrite(ids.data, 4, ids.count, stdout);
+    if (ids.count) fwrite(ids.data, 4, ids.count, stdout);
     write_u32((uint32_t)bytes.count);
-    fwrite(bytes.data, 1, bytes.count, stdout);
+    if (bytes.count) fwrite(bytes.data, 1, bytes.count, stdout);
     lf_token_ids_free(&ids);
     lf_token_bytes_free(&bytes);
     free(text);

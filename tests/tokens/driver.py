@@ -33,8 +33,8 @@ class Driver:
     def close(self):
         """End it; leaks show here."""
         self.process.stdin.close()
-        assert self.process.wait(60) == 0, "the driver ended with an error: see its standard error"
         self.process.stdout.close()
+        assert self.process.wait(60) == 0, "the driver ended with an error: see its standard error"
 
     def open(self, model, tokens, *, pre=0, merges=(), scores=None, kinds=None, unknown=-1, prefix=0, trim=0, width=8):
         """Open a vocabulary of bytes objects; return the error code."""

@@ -6,6 +6,9 @@ import base64
 import json
 
 import gguf
+import pytest
+
+from tests import weights
 
 from . import vocabularies
 from .oracles import BYTE, CONTROL, NORMAL, UNKNOWN, USER, byte_alphabet
@@ -42,6 +45,14 @@ def kept(name, make):
         make(source, fresh)
         fresh.rename(target)
     return target
+
+
+def real(name):
+    """Return the path of a real model; skip the test where it cannot be had."""
+    try:
+        return weights.fetch(name)
+    except weights.Unavailable as problem:
+        pytest.skip(str(problem))
 
 
 def ranked(path):

@@ -11,7 +11,6 @@ from tokenizers import Tokenizer as HuggingFace
 
 from llamafile.gguf.reader import open_path
 from llamafile.tokens import Tokenizer
-from tests import weights
 
 from . import ggufs, oracles, texts, vocabularies
 from .oracles import CONTROL, NORMAL, USER
@@ -109,11 +108,7 @@ VOCABULARIES = {"gpt2": gpt2, "qwen3": qwen3, "llama3": llama3, "llama4": llama4
 def pair(request):
     """Our tokenizer, and a function that gives the reference's ids."""
     if request.param in REAL:
-        try:
-            path = weights.fetch(request.param)
-        except weights.Unavailable as problem:
-            pytest.skip(str(problem))
-        oracle = None
+        path, oracle = ggufs.real(request.param), None
     else:
         path, oracle = VOCABULARIES[request.param]()
     with open_path(path) as file:

@@ -7,7 +7,6 @@ import pytest
 from llamafile.errors import LlamafileError
 from llamafile.gguf.reader import open_path
 from llamafile.tokens import Tokenizer
-from tests import weights
 
 from . import ggufs
 from .oracles import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER, byte_alphabet
@@ -142,7 +141,7 @@ def test_ordinary_text_does_not_end_an_answer(tmp_path):
 
 
 def test_real_models():
-    smollm, qwen, tiny = (opened(weights.fetch(n)) for n in ("smollm2", "qwen0.5b", "tinycoder"))
+    smollm, qwen, tiny = (opened(ggufs.real(n)) for n in ("smollm2", "qwen0.5b", "tinycoder"))
     chat = "<|im_start|>user\nHi<|im_end|>\n"
     assert smollm.encode(chat) == [1, 4093, 198, 26843, 2, 198]
     assert qwen.encode(chat) == [151644, 872, 198, 13048, 151645, 198]
@@ -166,17 +165,13 @@ def test_unknown_kinds_are_refused(tmp_path):
         opened(ggufs.write(tmp_path / "x.gguf", "bert", ["a"]))
     with pytest.raises(LlamafileError, match=r"its pre-tokenizer is 'nobody', this build knows default gpt-2 .*tekken.*; "):
         bpe(tmp_path, pre="nobody")
-    with pytest.raises(LlamafileError, match="pre is"):
-        opened(ggufs.write(tmp_path / "z.gguf", "gpt2", ["a"], merges=["a a"], pre=7) if False else _number_as_pre(tmp_path))
 
 
-def _number_as_pre(tmp_path):
-    import gguf
-
-    writer = gguf.GGUFWriter(str(tmp_path / "n.gguf"), "llama")
-    writer.add_tokenizer_model("gpt2")
-    writer.add_uint32("tokenizer.ggml.pre", 7)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.close()
-    return tmp_path / "n.gguf"
+def test_missing_arrays_are_named(tmp_path):
+    for model, arrays, missing in (("gpt2", {}, "merges"), ("llama", {}, "scores")):
+        with pytest.raises(LlamafileError, match=rf"key tokenizer\.ggml\.{missing} is missing"):
+            opened(ggufs.write(tmp_path / "x.gguf", model, ["a", "b"], **arrays))
+    with pytest.raises(LlamafileError, match=r"the vocabulary is cut off or its arrays differ in length"):
+        opened(ggufs.write(tmp_path / "x.gguf", "llama", ["a", "b"], scores=[1.0]))
+    with pytest.raises(LlamafileError, match=r"the vocabulary is cut off or its arrays differ in length"):
+        opened(ggufs.write(tmp_path / "x.gguf", "gpt2", ["a", "b"], merges=["a b"], kinds=[1]))

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from llamafile.gguf.reader import open_path
 from llamafile.tokens import Tokenizer
-from tests import weights
 
 from . import ggufs, oracles, texts, vocabularies
 from .oracles import BYTE, CONTROL, NORMAL, UNKNOWN, USER
@@ -22,10 +21,7 @@ from .test_pretokenize import ALPHABET
 
 def tinycoder():
     """32,000 tokens, from a real GGUF."""
-    try:
-        path = weights.fetch("tinycoder")
-    except weights.Unavailable as problem:
-        pytest.skip(str(problem))
+    path = ggufs.real("tinycoder")
     with open_path(path) as file:
         tokens, scores, kinds = (file.keys[f"tokenizer.ggml.{k}"].tolist() for k in ("tokens", "scores", "token_type"))
     return path, oracles.sentencepiece_model([t.encode() for t in tokens], scores, kinds)

@@ -310,7 +310,7 @@ def test_unreadable_source(file, tmp_path):
 
 
 def test_limit_on_file_size(file):
-    """A file-size limit stands in for a full disk where nothing can be mounted: it refuses the first write or a later."""
+    """A limit stands in for a full disk where nothing can be mounted: it refuses the first write or a later one."""
     path = file[0]
     for room in (100, 70000, 200000, 500000):
         child = os.fork()

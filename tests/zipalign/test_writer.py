@@ -1,4 +1,4 @@
-"""What the writer makes, read by other programs and by a parser of its own; replacing, removing, ZIP64, many members."""
+"""What the writer makes, as other programs and a parser of its own read it; replacing, removing, ZIP64, sizes."""
 
 from __future__ import annotations
 

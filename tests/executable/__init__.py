@@ -1,0 +1,1 @@
+"""Tests of the built executable, run as a user runs it."""

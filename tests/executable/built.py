@@ -1,0 +1,74 @@
+"""Builds the executable once, and makes copies of it that run a test's own Python."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import marshal
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from llamafile.freeze import bytecode
+from zipalign.sources import Entry
+from zipalign.writer import append
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILT = ROOT / "build" / "llamafile"
+PACKAGES = ("llamafile", "zipalign", "runtime", "gpu_modules")
+
+# Takes the place of llamafile.__main__ in a copy: `-c TEXT` is run as Python, all else goes to the program itself.
+PROBE = """
+import sys
+def main():
+    if sys.argv[1:2] == ["-c"]:
+        exec(compile(sys.argv[2], "probe", "exec"), {"__name__": "probe"})
+        return 0
+    from llamafile import program_itself
+    return program_itself.main()
+"""
+
+
+@functools.cache
+def executable() -> Path:
+    """The path of build/llamafile, which is built here unless it is newer than every source."""
+    newest = max(path.stat().st_mtime for package in PACKAGES for path in _sources(ROOT / package))
+    if not BUILT.exists() or BUILT.stat().st_mtime < newest:
+        command = [sys.executable, "-m", "llamafile.freeze", "--output", str(BUILT)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    return BUILT
+
+
+def _sources(folder: Path):
+    return (path for path in folder.rglob("*") if path.suffix in (".py", ".c", ".h"))
+
+
+def probe(folder: Path, engine: Path | None = None) -> Path:
+    """A copy of the executable in folder that runs `-c TEXT`."""
+    target = folder / "probe"
+    shutil.copyfile(engine or executable(), target)
+    target.chmod(0o755)
+    itself = bytecode.compile_all({"llamafile.program_itself": ROOT / "llamafile" / "__main__.py"}, [sys.executable])
+    append(
+        target,
+        [
+            Entry("py/llamafile/__main__.pyc", pyc(PROBE, "llamafile/__main__.py"), align=1),
+            Entry("py/llamafile/program_itself.pyc", *itself.values(), align=1),
+        ],
+    )
+    return target
+
+
+def pyc(text: str, name: str) -> bytes:
+    """The bytes of a .pyc of that source."""
+    code = compile(text, name, "exec", dont_inherit=True)
+    return importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8) + marshal.dumps(code)
+
+
+def run(*command: object, **more) -> subprocess.CompletedProcess[str]:
+    """Run a command without a shell; text of both outputs is kept."""
+    settings = {"capture_output": True, "text": True, "timeout": 120, "stdin": subprocess.DEVNULL, **more}
+    return subprocess.run([os.fspath(word) for word in command], **settings)
