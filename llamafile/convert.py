@@ -40,7 +40,7 @@ class Weights:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("-o", "--output", metavar="OUT", help="The file to write; else MODEL's name with .llamafile.")
-@click.option("--engine", "engine_path", metavar="FILE", help="Take the engine of this executable; else this one's own.")
+@click.option("--engine", "engine_path", metavar="FILE", help="Take the engine of this executable.")
 @click.argument("model", metavar="MODEL")
 def command(model: str, output: str | None, engine_path: str | None) -> tuple[str, str | None, str | None]:
     """Make one executable of this engine, the weights and default arguments.

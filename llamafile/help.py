@@ -11,7 +11,7 @@ from click.shell_completion import BashComplete, shell_complete
 
 from llamafile import VERSION, manual
 from llamafile.flags import GROUPS, TABLE
-from llamafile.flags.row import CHOICE, INT, LATER, LIST, MAYBE, SWITCH, Flag
+from llamafile.flags.row import CHOICE, LATER, LIST, MAYBE, SWITCH, Flag
 
 COMPLETE = "_LLAMAFILE_COMPLETE"
 _WIDTH = 100
@@ -70,7 +70,8 @@ def sections() -> list[Section]:
     for group, flags in GROUPS:
         pairs = [(spellings(flag), describe(flag)) for flag in flags if flag.status != LATER]
         if pairs:
-            found.append((f"FLAGS: {group.upper()}", [pairs]))
+            note: list[Block] = [manual.GROUP_NOTES[group]] if group in manual.GROUP_NOTES else []
+            found.append((f"FLAGS: {group.upper()}", [*note, pairs]))
     coming = ", ".join(name for flag in TABLE if flag.status == LATER for name in flag.names + flag.off)
     found.append(("NOT IN THIS VERSION YET", [f"These flags are known and refused: {coming}."]))
     found += [("FILES", [manual.FILES]), ("ENVIRONMENT", [manual.ENVIRONMENT]), ("EXIT STATUS", [manual.EXIT_CODES])]
@@ -94,7 +95,7 @@ def describe(flag: Flag) -> str:
     parts = [flag.help]
     if flag.kind not in (SWITCH, LIST) and flag.default not in (None, ""):
         word = next((word for word, number in flag.words if number == flag.default), flag.default)
-        parts.append(f"Default: {word}." if flag.kind != INT else f"Default: {word:}.")
+        parts.append(f"Default: {word}.")
     if flag.note:
         parts.append(f"Has no effect: {flag.note}.")
     if flag.env:

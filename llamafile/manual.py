@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-# A section is a title and blocks: a paragraph (str), a list of (term, text) pairs, or lines of an example in a tuple.
-Block = "str | list[tuple[str, str]] | tuple[str, ...]"
-
 ONE_LINE = "run a language model from one file"
 
 COMMANDS = (
@@ -29,6 +26,13 @@ DESCRIPTION = (
     "stand for -, and --flag=value for --flag value.",
     "Ctrl-C stops the answer; a second one leaves.",
 )
+
+# What is said before the flags of a group.
+GROUP_NOTES = {
+    "GPU": "This version has no GPU modules: these flags are read, and the CPU runs the model.",
+    "Server": "The server is not in this version yet: these flags are read and change nothing, so that one .args can "
+              "serve both.",
+}
 
 FILES = [
     (".args", "Member of the executable with default arguments, one a line; the two characters \\n are a newline. A "

@@ -88,8 +88,7 @@ def convert(source, target, request, threads):
         formats = [(tensor, plan.format_of(tensor)) for tensor in file.tensors.values()]
         with ThreadPoolExecutor(threads) as pool, progress(formats) as bar:
             write(target, keys(file, request), [
-                (tensor.name, tensor.type if form is None else form.id, tensor.ne,
-                 counted(pieces(file, tensor, form, pool, threads), bar))
+                (tensor.name, form.id, tensor.ne, counted(pieces(file, tensor, form, pool, threads), bar))
                 for tensor, form in formats])
         tell(target, formats)
 
@@ -105,7 +104,7 @@ def keys(file, request):
 
 def pieces(file, tensor, form, pool, threads):
     """Yield a tensor's bytes in a format, in order; the threads of the pool work a little ahead."""
-    if form is None or form.id == tensor.type:
+    if form.id == tensor.type:
         yield from copied_tensor(file, tensor)[3]
         return
     rows, step = tensor_rows(tensor), max(1, PIECE // tensor.ne[0])
@@ -147,8 +146,7 @@ def progress(formats):
     """Return a progress bar over the bytes to be written, which shows itself on a terminal only."""
     from tqdm import tqdm
 
-    total = sum(tensor.nbytes if form is None else tensor_rows(tensor) * form.row_size(tensor.ne[0])
-                for tensor, form in formats)
+    total = sum(tensor_rows(tensor) * form.row_size(tensor.ne[0]) for tensor, form in formats)
     return tqdm(total=total, unit="B", unit_scale=True, desc="quantize", disable=None, leave=False)
 
 

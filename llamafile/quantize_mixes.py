@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llamafile.errors import LlamafileError
+from llamafile.gguf.values import Array
 from runtime.quants import BY_ID, FORMATS, title
 
 
@@ -42,9 +43,10 @@ MIXES: dict[str, tuple[str, dict[str, list]]] = {
 }
 EIGHT_EXPERTS = ("Q2_K", "Q3_K_S", "Q3_K_M", "Q4_K_S", "Q4_K_M", "IQ4_NL", "IQ4_XS")  # attn_output becomes Q5_K then
 
-# Small tensors that decide much, or that no matrix product reads, keep the format they have: endings, then parts of names.
-KEPT = ("_norm.weight", "ffn_gate_inp.weight", "ffn_gate_inp_shexp.weight", "position_embd.weight", "token_types.weight",
-        "ssm_conv1d.weight", "shortconv.conv.weight", "attn_rel_b.weight", "per_layer_model_proj.weight")
+# Small tensors that decide much, or that no matrix product reads, keep the format they have: endings, parts of names.
+KEPT = ("_norm.weight", "ffn_gate_inp.weight", "ffn_gate_inp_shexp.weight", "position_embd.weight",
+        "token_types.weight", "ssm_conv1d.weight", "shortconv.conv.weight", "attn_rel_b.weight",
+        "per_layer_model_proj.weight")
 KEPT_PARTS = ("altup", "laurel", "time_mix_")
 # What takes over where a row is no multiple of 256; where it is none of 32 either, F16 does.
 SMALLER_BLOCKS = {"q2_k": "q4_0", "q3_k": "q4_0", "iq4_xs": "iq4_nl", "q4_k": "q5_0", "q5_k": "q5_1", "q6_k": "q8_0"}
@@ -72,7 +74,7 @@ class Plan:
         self.shared = heads // max(1, _first(file, f"{arch}.attention.head_count_kv", heads))
         self.experts = file.integer(f"{arch}.expert_count", 0)
         self.large = file.integer(f"{arch}.block_count", 0) == 80 and self.shared > 1
-        self.layers = {}  # what a tensor is called in its layer → the layers that have one, sorted
+        self.layers: dict[str, list[int]] = {}  # what a tensor is called in its layer → the layers that have one
         for name in file.tensors:
             layer, part = _place(name)
             if layer is not None and layer not in self.layers.setdefault(part, []):
@@ -83,6 +85,9 @@ class Plan:
     def format_of(self, tensor):
         """Return the Format that a tensor is to have; raise LlamafileError where it cannot be converted into it."""
         now = BY_ID.get(tensor.type)
+        if now is None:
+            raise LlamafileError(f"{self.file.label}: tensor {tensor.name} is in {title(tensor.type)}, which this build "
+                                 "cannot copy; look for a newer build")
         if self.request.kind == "COPY" or self._is_kept(tensor):
             return now
         wanted = FORMATS[self._name(tensor)]
@@ -91,9 +96,9 @@ class Plan:
             wanted = FORMATS["f16"] if tensor.ne[0] % wanted.block else wanted
         if wanted is now:
             return now
-        if now is None or not now.computed:
-            raise LlamafileError(f"{self.file.label}: tensor {tensor.name} is {title(tensor.type)}, which this build "
-                                 "cannot decode; start from an F16 or BF16 file")
+        if not now.computed:
+            raise LlamafileError(f"{self.file.label}: tensor {tensor.name} is {now!r}, which this build cannot decode; "
+                                 "start from an F16 or BF16 file")
         if now.group and not self.request.requantize:
             raise LlamafileError(f"{self.file.label}: tensor {tensor.name} is {now!r} already, and converting it again "
                                  "loses more; start from an F16 or BF16 file, or give --allow-requantize")
@@ -108,8 +113,8 @@ class Plan:
     def _name(self, tensor):
         """Return the name of the format by the user's wishes and the mix, whatever the row's length."""
         request, name = self.request, tensor.name
-        # A model without output.weight uses its embedding in that place.
-        is_output = name == "output.weight" or (name == "token_embd.weight" and "output.weight" not in self.file.tensors)
+        tied = "output.weight" not in self.file.tensors  # then the embedding is in its place
+        is_output = name == "output.weight" or (tied and name == "token_embd.weight")
         if name == "token_embd.weight" and request.embedding:
             return request.embedding.name
         if is_output and request.output:
@@ -148,5 +153,6 @@ def _place(name):
 def _first(file, key, default):
     """Return an integer key, or the first element where it is an array of one for each layer."""
     value = file.get(key, default)
-    value = value if isinstance(value, int) else value.tolist(1)[0]
-    return value if isinstance(value, int) else default
+    if isinstance(value, Array) and len(value):
+        value = value.tolist(1)[0]
+    return value if type(value) is int else default

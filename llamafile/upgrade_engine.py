@@ -8,6 +8,7 @@ lasts the file begins as a shell script which says what happened; the ELF header
 from __future__ import annotations
 
 import os
+import sys
 
 from llamafile import engine, own
 from llamafile.errors import LlamafileError
@@ -61,8 +62,14 @@ def upgrade(file: str, new: str | None = None) -> str:
         if not same:
             _append_engine(file, source)
     _replace_head(file, head)
-    append(file, [], remove=[engine.PREVIOUS_HEAD], sync=True)
+    with Archive.open(file) as target:
+        spare = [name for name in (engine.PREVIOUS_HEAD,) if name in target.members]
+    append(file, [], remove=spare, sync=True, say=_say)
     return f"{file}: engine {_name(facts)}, before {_name(before)}"
+
+
+def _say(line: str) -> None:
+    print(f"llamafile: {line}", file=sys.stderr)
 
 
 def _name(facts: dict[str, str]) -> str:
@@ -92,7 +99,7 @@ def _append_engine(file: str, source: Archive) -> None:
         gone = [name for name in target.members if engine.is_engine_member(name) and name not in set(names)]
         if engine.PREVIOUS_HEAD not in target.members:  # else it is still the one that ran before
             entries.append(Entry(engine.PREVIOUS_HEAD, os.pread(target.fd, engine.HEAD_SIZE, 0), align=1))
-    append(file, entries, remove=gone, sync=True)
+    append(file, entries, remove=gone, sync=True, say=_say)
 
 
 def _entry(source: Archive, name: str) -> Entry:
@@ -105,7 +112,7 @@ def _entry(source: Archive, name: str) -> Entry:
 
 def _replace_head(file: str, head: bytes) -> None:
     """Overwrite the slot in an order in which the file is a program, or says what it is, at every moment."""
-    fd, _ = locked(file, print, None)
+    fd, _ = locked(file, _say, None)
     try:
         slot = head + engine.record_for(file)
         _put(fd, MEANWHILE.encode().ljust(FIRST, b"\n"), 0)

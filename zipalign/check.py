@@ -51,17 +51,18 @@ def problems(archive: Archive, align: int | None = None, progress: Progress = si
         yield (f"{archive.label}: packaging was interrupted or is still under way; the members are those of before, "
                f"the last good directory ends at byte {archive.interrupted}; run zipalign again to drop the rest")
     places = []
-    for member in archive.members.values():
+    for name in archive.members:
         try:
+            member = archive.members[name]
             data_at = archive.data_offset(member)
-            places.append((member.header, data_at + member.compressed, member.name))
+            places.append((member.header, data_at + member.compressed, name))
             yield from _header(archive, member)
             _sum(archive, member, progress)
         except ZipError as problem:
             yield str(problem)
             continue
         if align and member.method == records.STORED and member.size and data_at % align:
-            yield f"{archive.label}: {member.name} lies at byte {data_at}, no multiple of {align}; add it again with -a"
+            yield f"{archive.label}: {name} lies at byte {data_at}, no multiple of {align}; add it again with -a"
     yield from _overlaps(archive, places)
 
 

@@ -67,8 +67,8 @@ def _power(_: click.Context, __: click.Parameter, value: int | None) -> int | No
 @click.option("--force-zip64", "zip64", is_flag=True, help="Write ZIP64 records where none are needed.")
 @click.option("--wait", metavar="SECONDS", type=click.FloatRange(min=0),
               help="Give up when another run is at work on ZIP for so long; else waits.")
-@click.argument("archive", metavar="ZIP", type=click.Path())
-@click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path())
+@click.argument("archive", metavar="ZIP", type=click.Path(readable=False))
+@click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path(readable=False))
 @click.pass_context
 def command(context: click.Context, archive: str, files: tuple[str, ...], *, verbose: bool, own_time: bool, junk: bool,
             align: int | None, remove: bool, listing: bool, check: bool, zip64: bool, wait: float | None) -> None:

@@ -182,8 +182,10 @@ def _needs(member: Member, zip64: bool) -> int:
     return 45 if zip64 else 20 if member.method == DEFLATED else 10
 
 
-def moved_record(record: bytes, member: Member) -> bytes:
+def moved_record(record: bytes, member: Member, label: str) -> bytes:
     """Rewrite a central record for its member's header offset, keeping every other field, extra data and comment."""
+    if not 0 <= member.header < 1 << 63:
+        raise ZipError(f"{label}: {member.name} would lie at byte {member.header}; the file is damaged: get it again")
     values = list(CENTRAL.unpack_from(record))
     n, x = values[10], values[11]
     tail = record[CENTRAL.size + n :]

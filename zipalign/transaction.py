@@ -78,7 +78,7 @@ class Transaction:
         members = self._members(found)
         for name in members:
             record = members.record(name)
-            self.kept[name] = records.moved_record(record, members[name]) if found.base else record
+            self.kept[name] = record if not found.base else records.moved_record(record, members[name], self.label)
         self.directory, self._old = found, b"".join(self.kept.values())
         self._tail = (len(self.kept), found.size, found.position)
 
@@ -110,8 +110,8 @@ class Transaction:
 
     def _place(self, limit: int) -> None:
         """Put a tail behind `limit`; the first write, within a page, already makes the file end in a good directory."""
-        position = _up(limit, PAGE)
-        at = _up(position + len(self._old), PAGE)
+        at = -(-(limit + len(self._old)) // PAGE) * PAGE
+        position = at - len(self._old)  # right before its end record, where other programs look for it
         count, size, offset = self._tail if self.directory else (0, 0, at)  # the old count: `kept` is the caller's
         comment, wide = records.mark(self.end), at >= records.FULL32  # both writes have one length
         self._touched = True
@@ -161,8 +161,3 @@ class Transaction:
                 os.unlink(self.label)
         finally:
             unlocked(self.fd)
-
-
-def _up(value: int, unit: int) -> int:
-    """Round up to a multiple of a unit."""
-    return -(-value // unit) * unit

@@ -5,6 +5,8 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from llamafile.arguments import Options
+    from llamafile.cli.completion import Completion
+    from llamafile.cli.conversation import Conversation
 
 
 def run(options: Options) -> int:
@@ -18,14 +20,22 @@ def run(options: Options) -> int:
         output.note(notice)
     given = texts.Texts(options)
     with engine.Engine(options, output) as timeline:
-        interrupt = Interrupt()
-        if texts.is_conversation(options):
-            from llamafile.cli.conversation import Conversation
-
-            status = Conversation(options, given, timeline, output, interrupt).run()
-        else:
-            from llamafile.cli.completion import Completion
-
-            status = Completion(options, given, timeline, output, interrupt).run()
+        runner = _runner(options)(options, given, timeline, output, Interrupt())
+        try:
+            status = runner.run()
+        finally:
+            output.restore()
         timeline.report()
     return status
+
+
+def _runner(options: Options) -> type[Completion] | type[Conversation]:
+    from llamafile.cli import texts
+
+    if texts.is_conversation(options):
+        from llamafile.cli.conversation import Conversation
+
+        return Conversation
+    from llamafile.cli.completion import Completion
+
+    return Completion

@@ -40,6 +40,7 @@ class Completion:
             raise LlamafileError("prompt: there is none; give one with -p or -f, or type with -i")
         cache = prompt_file.PromptFile(self.options, self.timeline)
         ids = self._ids(prompt or b"", cache)
+        self.timeline.need_room(ids)  # before the prompt is on the terminal
         if self.options.verbose_prompt:
             self._list(ids)
         if self.options.display_prompt:

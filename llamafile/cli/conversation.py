@@ -34,6 +34,7 @@ class Conversation:
         own = file.text("tokenizer.chat_template", None)
         self.template = chat_template.text_of(texts.template_choice(options), own, file.label)
         self.variables = texts.template_variables(options)
+        output.detail(f"chat template {self.template!r}")
         tokenizer = timeline.tokenizer
         self.bos, self.eos = ("" if token is None else _text(tokenizer.piece(token, True))
                               for token in (tokenizer.bos, tokenizer.eos))
@@ -59,7 +60,14 @@ class Conversation:
             opening = None
             if line is None:
                 break
-            reason = self._exchange(line, cache)
+            before = list(self.messages)
+            try:
+                reason = self._exchange(line, cache)
+            except LlamafileError as wrong:
+                if self.options.single_turn:
+                    raise
+                self._take_back(before, wrong)
+                continue
             if self.options.single_turn:
                 status = CTRL_C if reason == INTERRUPTED else DONE
                 break
@@ -78,6 +86,13 @@ class Conversation:
         self.messages.append({"role": "assistant", "content": answer.text})
         self.written += answer.text
         return reason
+
+    def _take_back(self, messages: list[dict[str, str]], wrong: LlamafileError) -> None:
+        """Forget a turn that is too long or that the template refuses, and say why; the conversation goes on."""
+        self.interrupt.end()
+        self.messages = messages
+        self.output.end_line()
+        self.output.complain(str(wrong))
 
     def _typed_turn(self, typed: Typed) -> str | None:
         """Ask for a turn, on a terminal with a mark; None at the end of the input."""

@@ -44,6 +44,10 @@ class Engine:
             self.__exit__()
             raise
         self.output.note(_banner(self.model, self.session))
+        if self.session.n_ctx > self.model.n_ctx_train and not _ROPE.keys() & self.options.given:
+            self.output.note(f"-c {self.session.n_ctx}: the model was trained for {self.model.n_ctx_train} tokens; "
+                             "beyond them it may write nonsense")
+        self._tell_details(sampler)
         if self.session.warning:
             self.output.note(self.session.warning)
         return Timeline(self.options, self.model, self.session, sampler, self.output, time.perf_counter() - started)
@@ -66,6 +70,8 @@ class Engine:
         override(file, options.override_kv)
         rope = Rope(**{name: getattr(options, dest) for dest, (name, unset) in _ROPE.items()
                        if getattr(options, dest) != unset})
+        if options.n_threads_batch > 0 and options.n_threads_batch != options.n_threads:
+            self.output.note("-tb: has no effect; prompts are computed by the threads of -t in this version")
         self.model = Model(file, n_threads=max(0, options.n_threads), rope=rope)
         if not options.mmap:
             _read_through(file)
@@ -75,6 +81,15 @@ class Engine:
             _context(options, self.model.n_ctx_train), n_batch=min(options.n_batch, options.n_ubatch),
             cache_types=(options.cache_type_k, options.cache_type_v),
         )
+
+    def _tell_details(self, sampler: Any) -> None:
+        """Say under -v what this run could be repeated by."""
+        session, params, tokenizer = self.session, sampler.params, self.model.tokenizer
+        cache = "/".join(session.cache_types)
+        self.output.detail(f"model {self.model.file.label}; batch {session.n_batch}, cache {cache}; vocabulary of "
+                           f"{tokenizer.n_vocab}, an answer ends at {sorted(tokenizer.eog)}")
+        fields = ", ".join(f"{name} {getattr(params, name)!r}" for name in type(params).__slots__ if name != "seed")
+        self.output.detail(f"seed {sampler.seed}; {fields}")
 
     def _lock(self, file: Any) -> None:
         """Keep the weights in memory where the system allows it, and say so where it does not."""

@@ -18,7 +18,7 @@ class Output:
     """Writes without a buffer, so that every token is seen at once and a lost reader is noticed."""
 
     def __init__(self, options: Options) -> None:
-        self.quiet = not options.log
+        self.quiet, self.verbose = not options.log, options.verbose
         self.on_terminal = not options.simple_io and os.isatty(1)
         self.typed_on_terminal = os.isatty(0)
         self.coloured = _wants_colour(options, self.on_terminal)
@@ -47,13 +47,30 @@ class Output:
         if not self.at_line_start:
             self.write(b"\n")
 
+    def restore(self) -> None:
+        """Leave a terminal in plain colour at the beginning of a line, whatever has happened."""
+        if self.on_terminal:
+            try:
+                self.end_line()
+            except (LlamafileError, OSError):
+                self.at_line_start = True  # the terminal is gone
+
+    def complain(self, text: str) -> None:
+        """Write one line to the standard error stream about something that went wrong, but not for good."""
+        try:  # noqa: SIM105 - contextlib would cost every start
+            _write_all(2, f"llamafile: {text}\n".encode("utf-8", "surrogateescape"))
+        except (LlamafileError, OSError):
+            pass  # nobody listens
+
     def note(self, text: str) -> None:
         """Write one line to the standard error stream, unless logging is off."""
         if not self.quiet:
-            try:
-                _write_all(2, f"llamafile: {text}\n".encode("utf-8", "surrogateescape"))
-            except (LlamafileError, OSError):
-                self.quiet = True  # nobody listens
+            self.complain(text)
+
+    def detail(self, text: str) -> None:
+        """Write one line to the standard error stream where -v asks for more."""
+        if self.verbose:
+            self.note(text)
 
 
 def _wants_colour(options: Options, on_terminal: bool) -> bool:

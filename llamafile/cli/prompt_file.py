@@ -21,6 +21,7 @@ class PromptFile:
         self.writes = self.path is not None and not options.prompt_cache_ro
         self.timeline = timeline
         self.held: list[int] = []
+        self.kept = False
 
     def open(self) -> list[int]:
         """Load the file into the session, if there is one, and return its tokens; LlamafileError if it does not fit."""
@@ -31,10 +32,11 @@ class PromptFile:
         return self.held
 
     def keep_prompt(self) -> None:
-        """Write the state after the prompt, unless the file holds just that, or more."""
+        """Write the state after the first prompt, unless the file holds just that, or more."""
         tokens = self.timeline.session.tokens
-        if self.writes and tokens and self.held[: len(tokens)] != tokens:
+        if self.writes and not self.kept and tokens and self.held[: len(tokens)] != tokens:
             self._save()
+        self.kept = True
 
     def keep_all(self) -> None:
         """Write the state at the end, if --prompt-cache-all asks for it."""

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Count:
-    """Tokens and the seconds they took."""
+    """Tokens and the seconds they took; `free` of them took none, as their logits were there already."""
 
-    def __init__(self) -> None:
-        self.tokens, self.seconds = 0, 0.0
+    def __init__(self, free: int) -> None:
+        self.tokens, self.seconds, self.free = 0, 0.0, free
 
     def add(self, tokens: int, seconds: float) -> None:
         """Count some more."""
@@ -27,7 +27,8 @@ class Count:
         self.seconds += seconds
 
     def __str__(self) -> str:
-        rate = f" ({self.tokens / self.seconds:.1f} a second)" if self.seconds else ""
+        timed = self.tokens - self.free
+        rate = f" ({timed / self.seconds:.1f} a second)" if timed > 0 and self.seconds else ""
         return f"{self.tokens} tokens in {self.seconds:.3f} s{rate}"
 
 
@@ -48,7 +49,7 @@ class Timeline:
         self.seen = False  # whether the sampler knows what the session holds, which a prompt cache may have filled
         self.keep = 0
         self.waiting: list[int] = []
-        self.prompt, self.answer = Count(), Count()
+        self.prompt, self.answer = Count(0), Count(1)
 
     @property
     def n_ctx(self) -> int:
@@ -64,11 +65,15 @@ class Timeline:
         """Return the ids of a text; `first` obeys the model's rule for a text's beginning, `special` reads marks."""
         return list(self.tokenizer.encode(text, add_special=first, parse_special=special))
 
-    def begin(self, ids: Sequence[int]) -> None:
-        """Make the timeline equal a prompt, evaluating only what it does not hold, and settle what a shift keeps."""
+    def need_room(self, ids: Sequence[int]) -> None:
+        """Raise LlamafileError for a prompt that leaves no room to answer in."""
         if len(ids) >= self.n_ctx:
             raise LlamafileError(f"prompt: has {len(ids)} tokens, the context holds {self.n_ctx}; use a larger -c "
                                  "or a shorter prompt")
+
+    def begin(self, ids: Sequence[int]) -> None:
+        """Make the timeline equal a prompt, evaluating only what it does not hold, and settle what a shift keeps."""
+        self.need_room(ids)
         same = _common(self.tokens, ids) if self.seen else 0
         self.seen = True
         self.sampler.accept_all(list(ids[same:]))

@@ -26,7 +26,7 @@ EXCLUDED = """
     nturl2path ntpath _overlapped _msi colorama IPython ipywidgets matplotlib pandas keras tensorflow rich dask trio
     babel _osx_support _scproxy cProfile profile pstats trace tracemalloc lzma _lzma bz2 _bz2 _testcapi crypt _crypt nis
     _xxsubinterpreters ossaudiodev spwd audioop asyncio.windows_events asyncio.windows_utils asyncio.proactor_events
-    ctypes.wintypes click._winconsole tqdm.notebook tqdm.gui tqdm.cli tqdm._tqdm_pandas zipfile_deflate64._patcher
+    ctypes.wintypes click._winconsole tqdm.notebook
     typing_extensions _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw _multibytecodec ssl _ssl
     _hashlib sentencepiece tokenizers
 """.split()  # noqa: SIM905
@@ -43,6 +43,8 @@ CHECKOUT_ONLY = (
     "llamafile/build.py",
     "llamafile/tokens/make_unicode.py",
     "runtime/build.py",
+    "runtime/generate.py",
+    "runtime/quants/generate.py",
 )
 
 
@@ -71,6 +73,7 @@ HIDDEN = ("_cffi_backend", "isal.igzip_lib", "markupsafe._speedups")
 
 def collect(work: Path) -> Collection:
     """Analyse in a process of its own (PyInstaller keeps state in globals), with work as its scratch folder."""
+    work = work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     script, spec, answer = work / "reach.py", work / "reach.spec", work / "reach.json"
     script.write_text("".join(f"import {name}\n" for name in [*own_modules(), *HIDDEN]))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from llamafile.errors import LlamafileError
+from llamafile.freeze import zig
 from llamafile.freeze.collect import ROOT
 
 LAUNCHER = ROOT / "runtime" / "launcher"
@@ -81,7 +82,7 @@ def python_built(folder: Path) -> Python:
         shared=None,
         link_flags=[str(deps / "lib" / "libz.a"), str(deps / "lib" / "libffi.a"), "-lpthread", "-ldl", "-lutil", "-lm"],
         standard=tree / "Lib",
-        cc=[str(folder.parent / "tools" / f"zig-cc-{folder.name}")],
+        cc=[str(zig.tool("cc", folder.name, folder.parent / "tools"))],
         target=folder.name,
         at_hand=False,
     )

@@ -115,7 +115,7 @@ def _bounds(least: float, most: float) -> str:
 
 
 def letters(samplers: object) -> str:
-    """Return the chain as letters of edskypmxt, from those letters, names joined by `;`, or a list of names."""
+    """Return the chain as letters of edskypmxt, from a name, names joined by `;`, those letters, or a list of names."""
     names = samplers
     if isinstance(samplers, str):
         if samplers not in STEPS and samplers not in OTHER_NAMES and not set(samplers) - set(STEPS.values()):

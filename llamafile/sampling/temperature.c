@@ -37,13 +37,13 @@ lf_key lf_draw(lf_sampler *s) {
     return c->keys[i];
 }
 
-/* How many candidates keep the surprise near mu, if the best 101 follow Zipf's law (Basu et al. 2021). */
+/* How many candidates keep the surprise near mu, if the best 100 follow Zipf's law (Basu et al. 2021). */
 static int lf_zipf_k(lf_sampler *s) {
     lf_candidates *c = &s->c;
     double products = 0, squares = 0;
     int dense = c->count < 0, number = c->count;
-    if (dense) lf_best(c, c->n < 101 ? c->n : 101);
-    for (int i = 0; i < 100 && i + 1 < c->count; i++) {
+    if (dense) lf_best(c, c->n < 100 ? c->n : 100);
+    for (int i = 0; i < 99 && i + 1 < c->count; i++) {
         double t = log((i + 2.0) / (i + 1.0));
         products += t * ((double)lf_key_value(c->keys[i]) - lf_key_value(c->keys[i + 1]));
         squares += t * t;

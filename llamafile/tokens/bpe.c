@@ -1,5 +1,6 @@
 /* Byte-level BPE: words are written in an alphabet of 256 characters, one a byte, and merged by rank. */
 #include "encode.h"
+#include "nfc.h"
 #include "pretokenize.h"
 #include "unicode.h"
 
@@ -50,7 +51,7 @@ int lf_bpe_word(lf_encoder *e, const uint8_t *word, size_t size)
     return error;
 }
 
-int lf_bpe_text(lf_encoder *e, const uint8_t *text, size_t size)
+static int lf_bpe_words(lf_encoder *e, const uint8_t *text, size_t size)
 {
     lf_pre_words words;
     const uint8_t *word, *end;
@@ -60,4 +61,14 @@ int lf_bpe_text(lf_encoder *e, const uint8_t *text, size_t size)
         if (error) return error;
     }
     return LF_TOKENS_OK;
+}
+
+int lf_bpe_text(lf_encoder *e, const uint8_t *text, size_t size)
+{
+    if (!lf_pre_composes(e->vocab->pre) || lf_nfc_quick(text, size)) return lf_bpe_words(e, text, size);
+    lf_token_bytes composed = {NULL, 0, 0};
+    int error = lf_nfc(text, size, &composed);
+    if (!error) error = lf_bpe_words(e, composed.data, (size_t)composed.count);
+    lf_token_bytes_free(&composed);
+    return error;
 }

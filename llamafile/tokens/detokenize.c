@@ -57,9 +57,10 @@ static int lf_hex(uint8_t c)
 /* Write the byte that <0x41> stands for; what only looks like such a token stays as it is. */
 static int lf_put_byte(lf_token_bytes *out, const uint8_t *text, size_t size)
 {
-    const int right = size == 6 && !memcmp(text, "<0x", 3) && text[5] == '>' && lf_hex(text[3]) >= 0 && lf_hex(text[4]) >= 0;
-    if (!right) return lf_put_bytes(out, text, size);
-    const uint8_t byte = (uint8_t)(lf_hex(text[3]) << 4 | lf_hex(text[4]));
+    const int shaped = size == 6 && !memcmp(text, "<0x", 3) && text[5] == '>';
+    const int high = shaped ? lf_hex(text[3]) : -1, low = shaped ? lf_hex(text[4]) : -1;
+    if (high < 0 || low < 0) return lf_put_bytes(out, text, size);
+    const uint8_t byte = (uint8_t)(high << 4 | low);
     return lf_put_bytes(out, &byte, 1);
 }
 

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-/* Return `data` with room for at least `needed` items of `size` bytes; NULL, with everything as it was, if that fails. */
+/* Return `data` with room for at least `needed` items of `size` bytes, or NULL, with everything as it was. */
 static inline void *lf_grow(void *data, uint64_t *room, uint64_t needed, size_t size)
 {
     if (data && needed <= *room) return data;

@@ -84,7 +84,7 @@ static inline lf_at lf_prefix(lf_at at, unsigned flags)
     return flags & (LF_LETTER | LF_DIGIT) || *at == '\r' || *at == '\n' ? at : at + lf_utf8_size(*at);
 }
 
-/* \p{N}{1,digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ , with [\r\n/]* if `slash`; no letter is at `at`. */
+/* \p{N}{1,digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ , with [\r\n/]* if `slash`. */
 static inline lf_at lf_rest(lf_at at, lf_at end, int digits, int slash)
 {
     const lf_at number = lf_digits(at, end, digits);
@@ -357,7 +357,7 @@ static lf_at lf_match_default(lf_at at, lf_at end, lf_at *next)
     return lf_falcon(at, end, "$+<=>^~|");
 }
 
-enum { LF_WHOLE_WORDS = 1, LF_ADD_BOS = 2 };
+enum { LF_WHOLE_WORDS = 1, LF_ADD_BOS = 2, LF_COMPOSES = 4 };
 
 typedef struct {
     const char *name;
@@ -380,7 +380,7 @@ static const lf_pre lf_pres[] = {
     {"smaug-bpe", 0, {lf_match_llama3}},
     {"glm4", 0, {lf_match_llama3}},
     {"chatglm-bpe", 0, {lf_match_llama3}},
-    {"qwen2", 0, {lf_match_qwen2}},
+    {"qwen2", LF_COMPOSES, {lf_match_qwen2}},
     {"deepseek-r1-qwen", 0, {lf_match_qwen2}},
     {"stablelm2", 0, {lf_match_qwen2}},
     {"smollm", 0, {lf_match_digit, lf_match_gpt2}},
@@ -422,6 +422,11 @@ int32_t lf_pre_add_bos(int32_t number)
 int lf_pre_whole_words(int32_t number)
 {
     return lf_pres[number].rules & LF_WHOLE_WORDS;
+}
+
+int lf_pre_composes(int32_t number)
+{
+    return lf_pres[number].rules & LF_COMPOSES;
 }
 
 void lf_pre_begin(lf_pre_words *words, int32_t number, lf_at at, lf_at end)

@@ -29,6 +29,9 @@ void lf_pre_begin(lf_pre_words *words, int32_t number, const uint8_t *at, const 
 /* Return the next word and put its end into *end; NULL after the last. Words are never empty. */
 const uint8_t *lf_pre_next(lf_pre_words *words, const uint8_t **end);
 
+/* Return whether text is brought into Unicode's normal form C first. */
+int lf_pre_composes(int32_t number);
+
 /* Return whether words that are tokens as they stand are taken so, without merging. */
 int lf_pre_whole_words(int32_t number);
 

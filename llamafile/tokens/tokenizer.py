@@ -20,6 +20,13 @@ class Tokenizer:
     frozenset of ids that end an answer, `n_vocab` the number of tokens.
     """
 
+    fim_pre: int | None
+    fim_suf: int | None
+    fim_mid: int | None
+    fim_pad: int | None
+    fim_rep: int | None
+    fim_sep: int | None
+
     def __init__(self, file):
         """Open the vocabulary of a llamafile.gguf.reader.File; raise LlamafileError where it has none that we know."""
         self._file = file  # the vocabulary lies in its mapping

@@ -63,7 +63,8 @@ static inline uint64_t lf_slot_tag(uint64_t mixed)
 }
 
 /* Store an entry; of equal texts the one stored first stays. `data` and `at` are the strings of the table. */
-static int lf_table_store(lf_table *table, const lf_entry *entry, const uint8_t *data, const uint32_t *at, uint32_t width)
+static int lf_table_store(lf_table *table, const lf_entry *entry, const uint8_t *data, const uint32_t *at,
+                          uint32_t width)
 {
     const uint64_t mixed = entry->hash * LF_HASH_MIX, tag = lf_slot_tag(mixed);
     uint64_t slot = mixed >> table->shift;
@@ -114,7 +115,8 @@ int32_t lf_vocab_find(const lf_vocab *v, uint64_t hash, const uint8_t *text, siz
         if (!there) break;
         if ((there ^ tag) >> 32) continue;
         const uint32_t id = (uint32_t)there - 1, start = v->token_at[id];
-        if (v->token_at[id + 1] - start - v->width == size && !memcmp(v->tokens + start, text, size)) return (int32_t)id;
+        if (v->token_at[id + 1] - start - v->width == size && !memcmp(v->tokens + start, text, size))
+            return (int32_t)id;
     }
     return -1;
 }

@@ -12,8 +12,13 @@ static struct lf_self *lf_own;
 
 /* SystemExit, not ImportError: no `except ImportError` around an optional module may hide a damaged file. */
 static PyObject *lf_refuse(const struct lf_member *m) {
-    PyErr_Format(PyExc_SystemExit, "%s: %s: member %.*s is damaged; copy the file again (--verify checks all of it)",
-                 lf_product, lf_own->path, (int)m->name_size, m->name);
+    PyObject *path = PyUnicode_DecodeFSDefault(lf_own->path);
+    PyObject *name = PyUnicode_DecodeUTF8(m->name, m->name_size, "replace");
+    if (path && name)
+        PyErr_Format(PyExc_SystemExit, "%s: %U: member %U is damaged; copy the file again (--verify checks all of it)",
+                     lf_product, path, name);
+    Py_XDECREF(path);
+    Py_XDECREF(name);
     return NULL;
 }
 

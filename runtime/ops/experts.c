@@ -1,6 +1,6 @@
 /* Kernels of mixtures of experts. */
 #include "rows_of.h"
-#include "a8.h"
+#include "panel.h"
 
 static void lf_route(const lf_call *call, const lf_route_args *a) {
     int32_t experts = a->logits->ne[0];
@@ -72,24 +72,21 @@ static void lf_matmul_ids(const lf_call *call, const lf_matmul_ids_args *a) {
 static void lf_matmul_ids_quantized(const lf_call *call, const lf_matmul_ids_quantized_args *a) {
     int32_t m = a->ids->ne[0], t = a->ids->ne[1], k = a->w->ne[0], n = a->w->ne[1], shared = a->x->ne[1] == 1;
     const int32_t *ids = a->ids->data;
-    lf_integer_form form = lf_form_of(a->w->dtype);
-    int32_t pairs[LF_MAX_FEW], columns[LF_MAX_FEW];
-    float out[LF_MAX_FEW][LF_DW];
-    for (int64_t turn; (turn = lf_take(call)) * LF_ROWS_A_TURN < n;) {
-        int64_t end = (turn + 1) * LF_ROWS_A_TURN < n ? (turn + 1) * LF_ROWS_A_TURN : n;
+    int32_t pairs[LF_MAX_FEW];
+    const lf_a8_block *columns[LF_MAX_FEW];
+    lf_sums out[LF_MAX_FEW];
+    for (int64_t turn; (turn = lf_take(call)) * LF_TURN < n;) {
         for (int32_t e = 0; e < a->w->ne[2]; e++) {
-            lf_view w = lf_expert(a->w, e);
-            int64_t stride = lf_bytes(w.dtype, w.stride[1]), i = 0;
+            int64_t i = 0;
             while (i < (int64_t)t * m) { /* the rows that chose this expert, some at a time: others are not read */
                 int32_t count = 0;
                 for (; i < (int64_t)t * m && count < LF_MAX_FEW; i++)
-                    if (ids[i] == e) pairs[count] = (int32_t)i, columns[count++] = (int32_t)(shared ? i / m : i);
-                for (int64_t row = turn * LF_ROWS_A_TURN; count && row < end; row += LF_DW) {
-                    int rows = end - row < LF_DW ? (int)(end - row) : LF_DW;
-                    lf_few(form, (const char *)w.data + row * stride, stride, rows, k, a->x->data, columns, count, out);
-                    for (int32_t c = 0; c < count; c++)
-                        memcpy(lf_row(a->out0, pairs[c]) + row, out[c], sizeof(float) * (size_t)rows);
-                }
+                    if (ids[i] == e) pairs[count] = (int32_t)i, columns[count++] = lf_a8_row(a->x->data, k, shared ? i / m : i);
+                if (!count) continue;
+                lf_view w = lf_expert(a->w, e);
+                lf_matrix matrix = lf_matrix_of(call, &w);
+                lf_few(&matrix, turn * LF_TURN, columns, count, out);
+                for (int32_t c = 0; c < count; c++) lf_put_lanes(&matrix, turn * LF_TURN, out[c], lf_row(a->out0, pairs[c]));
             }
         }
     }

@@ -1,91 +1,115 @@
 /* Integer dot products as wide as the instruction set allows, and the floats that go with them: lanes are weight rows.
 
-   lf_iv holds LF_IW int32, lf_if as many floats. lf_step takes one vector of weights (LF_IW rows x LF_STEP values of k, as a
-   panel holds them) and LF_STEP activations of one column; with LF_UNSIGNED the weights are stored + 128. */
+   lf_iv holds LF_IW int32, lf_if as many floats. Weights lie in panels: for each LF_STEP values of k, those of LF_IW rows side
+   by side in one vector. Activations lie in blocks of 32 (lf_a8_block), a row's blocks one after the other. lf_step adds the
+   products of one vector of weights with LF_STEP activations of one column.
+
+   How weights are stored, so that every sum is exact:
+   - LF_STEP 4 with a dot instruction (VNNI): unsigned bytes. Formats with a bias keep their natural values; others are stored
+     plus 128, and the dot begins with -128 times the activations' sum;
+   - LF_STEP 4 without: small values (below 64) unsigned, signed formats plus LF_OFFSET, multiplied by maddubs and summed in
+     16 bits as long as that cannot overflow; wide values signed, the sign moved to the activations;
+   - LF_STEP 2: 16 bits, signed, as they are. */
 #ifndef LF_INT8_H
 #define LF_INT8_H
 #include "simd.h"
+#include "a8.h"
 
 #if defined(__AVX512VNNI__) && defined(__AVX512VL__)
 #define LF_IW 16
 #define LF_STEP 4
-#define LF_UNSIGNED 1
-typedef __m512i lf_iv;
-typedef __m512 lf_if;
-LF_INLINE lf_iv lf_i_zero(void) { return _mm512_setzero_si512(); }
-LF_INLINE lf_iv lf_i_set(int32_t x) { return _mm512_set1_epi32(x); }
-LF_INLINE lf_iv lf_i_load(const void *p) { return _mm512_loadu_si512(p); }
-LF_INLINE lf_iv lf_i_add(lf_iv a, lf_iv b) { return _mm512_add_epi32(a, b); }
-LF_INLINE lf_iv lf_step(lf_iv acc, lf_iv w, const void *x) {
-    int32_t four;
-    memcpy(&four, x, 4);
-    return _mm512_dpbusd_epi32(acc, w, _mm512_set1_epi32(four));
-}
-LF_INLINE lf_if lf_if_set(float x) { return _mm512_set1_ps(x); }
-LF_INLINE lf_if lf_if_load(const float *p) { return _mm512_loadu_ps(p); }
-LF_INLINE void lf_if_put(float *p, lf_if v) { _mm512_storeu_ps(p, v); }
-LF_INLINE lf_if lf_if_of(lf_iv v) { return _mm512_cvtepi32_ps(v); }
-LF_INLINE lf_if lf_if_fma(lf_if a, lf_if b, lf_if c) { return _mm512_fmadd_ps(a, b, c); }
+#define LF_VNNI 1
+#define LF_COLUMNS 6
 #elif defined(__AVX512BW__)
 #define LF_IW 16
+#define LF_STEP 4
+#define LF_VNNI 0
+#define LF_COLUMNS 4
+#elif defined(__AVXVNNI__)
+#define LF_IW 8
+#define LF_STEP 4
+#define LF_VNNI 1
+#define LF_COLUMNS 3
+#elif defined(__AVX2__)
+#define LF_IW 8
+#define LF_STEP 4
+#define LF_VNNI 0
+#define LF_COLUMNS 2
+#else
+#define LF_IW 4
 #define LF_STEP 2
-#define LF_UNSIGNED 0
+#define LF_VNNI 0
+#define LF_COLUMNS 2
+#endif
+/* LF_COLUMNS: columns that fit the registers beside LF_PANELS vectors of weights. */
+#define LF_PANELS 2
+
+/* A block of 32 activations; sums are of q, so that no product needs to take them again. */
+typedef struct {
+#if LF_STEP == 4
+    int8_t q[32];
+#else
+    int16_t q[32];
+#endif
+    float scale;                  /* the largest magnitude / 127 */
+    float sum32, sum16[2];        /* scale * the sum of q, and of each half: they multiply the bias of a weight's group */
+    int32_t total32, total16[2];  /* -128 * the same sums: where the dot of a group begins if its weights are stored + 128 */
+#if LF_STEP == 4
+    int32_t unused;
+#endif
+} lf_a8_block;
+_Static_assert(sizeof(lf_a8_block) <= LF_A8_BLOCK_BYTES, "a8.h plans with this");
+
+/* Row i of activations of k values. */
+LF_INLINE lf_a8_block *lf_a8_row(void *data, int64_t k, int64_t i) {
+    return (lf_a8_block *)data + i * lf_a8_blocks(k);
+}
+
+#if LF_IW == 16
 typedef __m512i lf_iv;
 typedef __m512 lf_if;
 LF_INLINE lf_iv lf_i_zero(void) { return _mm512_setzero_si512(); }
 LF_INLINE lf_iv lf_i_set(int32_t x) { return _mm512_set1_epi32(x); }
+LF_INLINE lf_iv lf_i_bytes(int x) { return _mm512_set1_epi8((char)x); }
 LF_INLINE lf_iv lf_i_load(const void *p) { return _mm512_loadu_si512(p); }
+LF_INLINE void lf_i_put(void *p, lf_iv v) { _mm512_storeu_si512(p, v); }
 LF_INLINE lf_iv lf_i_add(lf_iv a, lf_iv b) { return _mm512_add_epi32(a, b); }
-LF_INLINE lf_iv lf_step(lf_iv acc, lf_iv w, const void *x) {
-    int32_t two;
-    memcpy(&two, x, 4);
-    return _mm512_add_epi32(acc, _mm512_madd_epi16(w, _mm512_set1_epi32(two)));
-}
+LF_INLINE lf_iv lf_i_add8(lf_iv a, lf_iv b) { return _mm512_add_epi8(a, b); }
+LF_INLINE lf_iv lf_i_and(lf_iv a, lf_iv b) { return _mm512_and_si512(a, b); }
+LF_INLINE lf_iv lf_i_or(lf_iv a, lf_iv b) { return _mm512_or_si512(a, b); }
+LF_INLINE lf_iv lf_i_right(lf_iv a, int n) { return _mm512_srli_epi32(a, (unsigned)n); }
+LF_INLINE lf_iv lf_i_left(lf_iv a, int n) { return _mm512_slli_epi32(a, (unsigned)n); }
+LF_INLINE lf_iv lf_i_signed_right(lf_iv a, int n) { return _mm512_srai_epi32(a, (unsigned)n); }
 LF_INLINE lf_if lf_if_set(float x) { return _mm512_set1_ps(x); }
 LF_INLINE lf_if lf_if_load(const float *p) { return _mm512_loadu_ps(p); }
 LF_INLINE void lf_if_put(float *p, lf_if v) { _mm512_storeu_ps(p, v); }
 LF_INLINE lf_if lf_if_of(lf_iv v) { return _mm512_cvtepi32_ps(v); }
 LF_INLINE lf_if lf_if_fma(lf_if a, lf_if b, lf_if c) { return _mm512_fmadd_ps(a, b, c); }
-#elif defined(__AVX2__)
-#define LF_IW 8
+#elif LF_IW == 8
 typedef __m256i lf_iv;
 typedef __m256 lf_if;
 LF_INLINE lf_iv lf_i_zero(void) { return _mm256_setzero_si256(); }
 LF_INLINE lf_iv lf_i_set(int32_t x) { return _mm256_set1_epi32(x); }
+LF_INLINE lf_iv lf_i_bytes(int x) { return _mm256_set1_epi8((char)x); }
 LF_INLINE lf_iv lf_i_load(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
+LF_INLINE void lf_i_put(void *p, lf_iv v) { _mm256_storeu_si256((__m256i *)p, v); }
 LF_INLINE lf_iv lf_i_add(lf_iv a, lf_iv b) { return _mm256_add_epi32(a, b); }
-#ifdef __AVXVNNI__
-#define LF_STEP 4
-#define LF_UNSIGNED 1
-LF_INLINE lf_iv lf_step(lf_iv acc, lf_iv w, const void *x) {
-    int32_t four;
-    memcpy(&four, x, 4);
-    return _mm256_dpbusd_avx_epi32(acc, w, _mm256_set1_epi32(four));
-}
-#else
-#define LF_STEP 2
-#define LF_UNSIGNED 0
-LF_INLINE lf_iv lf_step(lf_iv acc, lf_iv w, const void *x) {
-    int32_t two;
-    memcpy(&two, x, 4);
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(w, _mm256_set1_epi32(two)));
-}
-#endif
+LF_INLINE lf_iv lf_i_add8(lf_iv a, lf_iv b) { return _mm256_add_epi8(a, b); }
+LF_INLINE lf_iv lf_i_and(lf_iv a, lf_iv b) { return _mm256_and_si256(a, b); }
+LF_INLINE lf_iv lf_i_or(lf_iv a, lf_iv b) { return _mm256_or_si256(a, b); }
+LF_INLINE lf_iv lf_i_right(lf_iv a, int n) { return _mm256_srli_epi32(a, n); }
+LF_INLINE lf_iv lf_i_left(lf_iv a, int n) { return _mm256_slli_epi32(a, n); }
+LF_INLINE lf_iv lf_i_signed_right(lf_iv a, int n) { return _mm256_srai_epi32(a, n); }
 LF_INLINE lf_if lf_if_set(float x) { return _mm256_set1_ps(x); }
 LF_INLINE lf_if lf_if_load(const float *p) { return _mm256_loadu_ps(p); }
 LF_INLINE void lf_if_put(float *p, lf_if v) { _mm256_storeu_ps(p, v); }
 LF_INLINE lf_if lf_if_of(lf_iv v) { return _mm256_cvtepi32_ps(v); }
 LF_INLINE lf_if lf_if_fma(lf_if a, lf_if b, lf_if c) { return _mm256_fmadd_ps(a, b, c); }
 #elif defined(__SSE2__)
-#define LF_IW 4
-#define LF_STEP 2
-#define LF_UNSIGNED 0
 typedef __m128i lf_iv;
 typedef __m128 lf_if;
 LF_INLINE lf_iv lf_i_zero(void) { return _mm_setzero_si128(); }
-LF_INLINE lf_iv lf_i_set(int32_t x) { return _mm_set1_epi32(x); }
 LF_INLINE lf_iv lf_i_load(const void *p) { return _mm_loadu_si128((const __m128i *)p); }
-LF_INLINE lf_iv lf_i_add(lf_iv a, lf_iv b) { return _mm_add_epi32(a, b); }
 LF_INLINE lf_iv lf_step(lf_iv acc, lf_iv w, const void *x) {
     int32_t two;
     memcpy(&two, x, 4);
@@ -97,19 +121,14 @@ LF_INLINE void lf_if_put(float *p, lf_if v) { _mm_storeu_ps(p, v); }
 LF_INLINE lf_if lf_if_of(lf_iv v) { return _mm_cvtepi32_ps(v); }
 LF_INLINE lf_if lf_if_fma(lf_if a, lf_if b, lf_if c) { return _mm_add_ps(_mm_mul_ps(a, b), c); }
 #else
-#define LF_IW 4
-#define LF_STEP 2
-#define LF_UNSIGNED 0
 typedef int32_t lf_iv __attribute__((vector_size(16)));
 typedef float lf_if __attribute__((vector_size(16)));
-LF_INLINE lf_iv lf_i_set(int32_t x) { return (lf_iv){x, x, x, x}; }
-LF_INLINE lf_iv lf_i_zero(void) { return lf_i_set(0); }
+LF_INLINE lf_iv lf_i_zero(void) { return (lf_iv){0, 0, 0, 0}; }
 LF_INLINE lf_iv lf_i_load(const void *p) {
     lf_iv v;
     memcpy(&v, p, sizeof v);
     return v;
 }
-LF_INLINE lf_iv lf_i_add(lf_iv a, lf_iv b) { return a + b; }
 LF_INLINE lf_iv lf_step(lf_iv acc, lf_iv w, const void *x) {
     int16_t two[2], ws[8];
     memcpy(two, x, 4);
@@ -128,81 +147,32 @@ LF_INLINE lf_if lf_if_of(lf_iv v) { return __builtin_convertvector(v, lf_if); }
 LF_INLINE lf_if lf_if_fma(lf_if a, lf_if b, lf_if c) { return a * b + c; }
 #endif
 
-/* Several weight rows against one activation row, both int8 and contiguous in k: lanes are rows, LF_DW of them. */
-#if defined(__AVX2__)
-#define LF_DW 8
-typedef __m256i lf_dv;
-typedef __m256 lf_df;
-LF_INLINE lf_df lf_df_set(float x) { return _mm256_set1_ps(x); }
-LF_INLINE lf_df lf_df_load(const float *p) { return _mm256_loadu_ps(p); }
-LF_INLINE void lf_df_put(float *p, lf_df v) { _mm256_storeu_ps(p, v); }
-LF_INLINE lf_df lf_df_of(lf_dv v) { return _mm256_cvtepi32_ps(v); }
-LF_INLINE lf_df lf_df_fma(lf_df a, lf_df b, lf_df c) { return _mm256_fmadd_ps(a, b, c); }
-LF_INLINE lf_dv lf_d_add(lf_dv a, lf_dv b) { return _mm256_add_epi32(a, b); }
+#define LF_VECTOR ((int)sizeof(lf_iv))
 
-/* 32 products as 8 sums: lanes 0 to 3 of the first 16 values, lanes 4 to 7 of the other 16. */
-LF_INLINE __m256i lf_dot32(const int8_t *w, __m256i x) {
-    __m256i v = _mm256_loadu_si256((const __m256i *)w);
-#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
-    return _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_xor_si256(v, _mm256_set1_epi8((char)0x80)), x);
-#elif defined(__AVXVNNI__)
-    return _mm256_dpbusd_avx_epi32(_mm256_setzero_si256(), _mm256_xor_si256(v, _mm256_set1_epi8((char)0x80)), x);
+#if LF_STEP == 4
+LF_INLINE lf_iv lf_i_four(const void *x) {
+    int32_t four;
+    memcpy(&four, x, 4);
+    return lf_i_set(four);
+}
+#if LF_VNNI && LF_IW == 16
+LF_INLINE lf_iv lf_step(lf_iv acc, lf_iv w, lf_iv x) { return _mm512_dpbusd_epi32(acc, w, x); }
+#elif LF_VNNI
+LF_INLINE lf_iv lf_step(lf_iv acc, lf_iv w, lf_iv x) { return _mm256_dpbusd_avx_epi32(acc, w, x); }
+#elif LF_IW == 16
+LF_INLINE lf_iv lf_pairs(lf_iv w, lf_iv x) { return _mm512_maddubs_epi16(w, x); }
+LF_INLINE lf_iv lf_add16(lf_iv a, lf_iv b) { return _mm512_add_epi16(a, b); }
+LF_INLINE lf_iv lf_widen(lf_iv v) { return _mm512_madd_epi16(v, _mm512_set1_epi16(1)); }
+LF_INLINE lf_iv lf_signed_pairs(lf_iv w, lf_iv x) {
+    return _mm512_maddubs_epi16(_mm512_abs_epi8(w), _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(w), lf_i_zero(), x));
+}
 #else
-    __m256i low = _mm256_madd_epi16(_mm256_cvtepi8_epi16(_mm256_castsi256_si128(v)),
-                                    _mm256_cvtepi8_epi16(_mm256_castsi256_si128(x)));
-    __m256i high = _mm256_madd_epi16(_mm256_cvtepi8_epi16(_mm256_extracti128_si256(v, 1)),
-                                     _mm256_cvtepi8_epi16(_mm256_extracti128_si256(x, 1)));
-    return _mm256_add_epi32(_mm256_permute2x128_si256(low, high, 0x20), _mm256_permute2x128_si256(low, high, 0x31));
+LF_INLINE lf_iv lf_pairs(lf_iv w, lf_iv x) { return _mm256_maddubs_epi16(w, x); }
+LF_INLINE lf_iv lf_add16(lf_iv a, lf_iv b) { return _mm256_add_epi16(a, b); }
+LF_INLINE lf_iv lf_widen(lf_iv v) { return _mm256_madd_epi16(v, _mm256_set1_epi16(1)); }
+LF_INLINE lf_iv lf_signed_pairs(lf_iv w, lf_iv x) {
+    return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+}
 #endif
-}
-
-/* The dot products of 8 rows (`stride` apart) with x over 32 values: of the first 16, and of the other 16. */
-LF_INLINE void lf_dot_rows(const int8_t *w, int64_t stride, const int8_t *x, lf_dv *first, lf_dv *second) {
-    __m256i a = _mm256_loadu_si256((const __m256i *)x), p[4], q[2];
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        __m256i even = lf_dot32(w + 2 * i * stride, a), odd = lf_dot32(w + (2 * i + 1) * stride, a);
-        p[i] = _mm256_add_epi32(_mm256_unpacklo_epi32(even, odd), _mm256_unpackhi_epi32(even, odd));
-    }
-#pragma GCC unroll 2
-    for (int i = 0; i < 2; i++)
-        q[i] = _mm256_add_epi32(_mm256_unpacklo_epi64(p[2 * i], p[2 * i + 1]), _mm256_unpackhi_epi64(p[2 * i], p[2 * i + 1]));
-    *first = _mm256_permute2x128_si256(q[0], q[1], 0x20);
-    *second = _mm256_permute2x128_si256(q[0], q[1], 0x31);
-}
-/* The correction for weights read as + 128. */
-LF_INLINE lf_dv lf_d_correct(lf_dv v, int32_t total) {
-#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
-    return _mm256_sub_epi32(v, _mm256_set1_epi32(128 * total));
-#else
-    (void)total;
-    return v;
-#endif
-}
-#else
-#define LF_DW 4
-typedef lf_iv lf_dv;
-typedef lf_if lf_df;
-LF_INLINE lf_df lf_df_set(float x) { return lf_if_set(x); }
-LF_INLINE lf_df lf_df_load(const float *p) { return lf_if_load(p); }
-LF_INLINE void lf_df_put(float *p, lf_df v) { lf_if_put(p, v); }
-LF_INLINE lf_df lf_df_of(lf_dv v) { return lf_if_of(v); }
-LF_INLINE lf_df lf_df_fma(lf_df a, lf_df b, lf_df c) { return lf_if_fma(a, b, c); }
-LF_INLINE lf_dv lf_d_add(lf_dv a, lf_dv b) { return lf_i_add(a, b); }
-LF_INLINE void lf_dot_rows(const int8_t *w, int64_t stride, const int8_t *x, lf_dv *first, lf_dv *second) {
-    int32_t sums[2][4];
-    for (int r = 0; r < 4; r++)
-        for (int half = 0; half < 2; half++) {
-            int32_t sum = 0;
-            for (int i = 0; i < 16; i++) sum += (int32_t)w[r * stride + half * 16 + i] * x[half * 16 + i];
-            sums[half][r] = sum;
-        }
-    *first = lf_i_load(sums[0]);
-    *second = lf_i_load(sums[1]);
-}
-LF_INLINE lf_dv lf_d_correct(lf_dv v, int32_t total) {
-    (void)total;
-    return v;
-}
 #endif
 #endif

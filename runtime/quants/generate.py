@@ -44,7 +44,7 @@ def _struct(format):
 
 def _codebooks(formats):
     """Return each codebook once, named after the first format that uses it."""
-    tables = {}
+    tables: dict[tuple[int, ...], str] = {}
     for format in formats:
         if format.codebook:
             tables.setdefault(format.codebook, format.name)

@@ -19,8 +19,8 @@ def words(text, typed=("TYPED",), **environment):
 
 def test_readme_example():
     text = "-m\nllava.gguf\n--mmproj\nproj.gguf\n--host\n0.0.0.0\n-ngl\n9999\n...\n"
-    assert words(text, ["-p", "hi"]) == ["-m", "llava.gguf", "--mmproj", "proj.gguf", "--host", "0.0.0.0", "-ngl", "9999",
-                                        "-p", "hi"]
+    assert words(text, ["-p", "hi"]) == ["-m", "llava.gguf", "--mmproj", "proj.gguf", "--host", "0.0.0.0", "-ngl",
+                                         "9999", "-p", "hi"]
 
 
 def test_without_ellipsis_the_user_comes_last():
@@ -49,7 +49,8 @@ def test_backslash_n_is_a_newline_and_no_other_escape_exists():
 
 
 def test_windows_line_ends():
-    assert words("-x\r\nhell o\r\n-y\r\nworld\r\n...\r\n", ["yo", "dawg"]) == ["-x", "hell o", "-y", "world", "yo", "dawg"]
+    found = words("-x\r\nhell o\r\n-y\r\nworld\r\n...\r\n", ["yo", "dawg"])
+    assert found == ["-x", "hell o", "-y", "world", "yo", "dawg"]
 
 
 def test_last_line_needs_no_newline():

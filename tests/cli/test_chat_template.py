@@ -59,8 +59,9 @@ HELLO = turns("Hello, how are you?", "I'm doing great. How can I help you today?
 # Renderings as the models' cards and the documentation of transformers show them.
 PUBLISHED = [
     ("chatml", HELLO,
-     "<|im_start|>user\nHello, how are you?<|im_end|>\n<|im_start|>assistant\nI'm doing great. How can I help you today?"
-     "<|im_end|>\n<|im_start|>user\nI'd like to show off how chat templating works!<|im_end|>\n<|im_start|>assistant\n"),
+     "<|im_start|>user\nHello, how are you?<|im_end|>\n<|im_start|>assistant\nI'm doing great. How can I help you "
+     "today?<|im_end|>\n<|im_start|>user\nI'd like to show off how chat templating works!<|im_end|>\n"
+     "<|im_start|>assistant\n"),
     ("zephyr", turns("How many helicopters can a human eat in one sitting?",
                      system="You are a friendly chatbot who always responds in the style of a pirate"),
      "<|system|>\nYou are a friendly chatbot who always responds in the style of a pirate</s>\n<|user|>\nHow many "
@@ -74,8 +75,8 @@ PUBLISHED = [
      "<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nWhat can you help me with?<|eot_id|>"
      "<|start_header_id|>assistant<|end_header_id|>\n\n"),
     ("mistral", HELLO,
-     "[INST] Hello, how are you? [/INST]I'm doing great. How can I help you today?</s>[INST] I'd like to show off how chat "
-     "templating works! [/INST]"),
+     "[INST] Hello, how are you? [/INST]I'm doing great. How can I help you today?</s>[INST] I'd like to show off how "
+     "chat templating works! [/INST]"),
     ("mistral-v3", turns("u1", " a1 ", "u2", system="S"), "[INST] S\n\nu1[/INST] a1</s>[INST] u2[/INST]"),
     ("mistral-v3-tekken", turns("u1", "a1", "u2"), "[INST]u1[/INST]a1</s>[INST]u2[/INST]"),
     ("mistral-v7", turns("u1", "a1", "u2", system="S"),
@@ -83,16 +84,18 @@ PUBLISHED = [
     ("gemma", turns("knock knock", "who is there", "Gemma"),
      "<start_of_turn>user\nknock knock<end_of_turn>\n<start_of_turn>model\nwho is there<end_of_turn>\n"
      "<start_of_turn>user\nGemma<end_of_turn>\n<start_of_turn>model\n"),
-    ("gemma", turns("hi", system="Be kind."), "<start_of_turn>user\nBe kind.\n\nhi<end_of_turn>\n<start_of_turn>model\n"),
+    ("gemma", turns("hi", system="Be kind."),
+     "<start_of_turn>user\nBe kind.\n\nhi<end_of_turn>\n<start_of_turn>model\n"),
     ("phi3", turns("How to explain Internet for a medieval knight?"),
      "<|user|>\nHow to explain Internet for a medieval knight?<|end|>\n<|assistant|>\n"),
     ("phi4", turns("How should I explain the Internet?", system="You are a medieval knight."),
-     "<|im_start|>system<|im_sep|>You are a medieval knight.<|im_end|><|im_start|>user<|im_sep|>How should I explain the "
-     "Internet?<|im_end|><|im_start|>assistant<|im_sep|>"),
+     "<|im_start|>system<|im_sep|>You are a medieval knight.<|im_end|><|im_start|>user<|im_sep|>How should I explain "
+     "the Internet?<|im_end|><|im_start|>assistant<|im_sep|>"),
     ("vicuna", turns("Hello!", "Hello!", "How are you?", system="A chat."),
      "A chat.\n\nUSER: Hello!\nASSISTANT: Hello!</s>\nUSER: How are you?\nASSISTANT:"),
     ("deepseek", turns("write a quick sort algorithm in python.", system="You are an AI programming assistant.\n"),
-     "You are an AI programming assistant.\n### Instruction:\nwrite a quick sort algorithm in python.\n### Response:\n"),
+     "You are an AI programming assistant.\n### Instruction:\nwrite a quick sort algorithm in python.\n"
+     "### Response:\n"),
     ("deepseek2", turns("u1", "a1", "u2", system="S"), "S\n\nUser: u1\n\nAssistant: a1</s>User: u2\n\nAssistant:"),
     ("deepseek3", turns("u1", "a1", "u2", system="S"), "S<｜User｜>u1<｜Assistant｜>a1</s><｜User｜>u2<｜Assistant｜>"),
     ("openchat", turns("Hello", "Hi", "How are you today?"),

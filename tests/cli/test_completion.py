@@ -139,9 +139,10 @@ def test_a_full_context_ends_the_answer(capfd, flags):
     assert captured.out == "0123456789" + "x" * 22 + "\n"
 
 
-def test_a_prompt_that_does_not_fit():
+def test_a_prompt_that_does_not_fit(capfd):
     with pytest.raises(LlamafileError, match=r"^prompt: has 32 tokens, the context holds 32; use a larger -c or "):
         Run("-p " + "x" * 31, [], n_ctx=32)
+    assert out(capfd) == ""
 
 
 def test_no_prompt_at_all():
@@ -237,8 +238,9 @@ def test_conversation(capfd):
     with typing("hi\nbye\n"):
         run = Run("-cnv -p 'Be kind.' --chat-template chatml", [b"Hello", END, b"See you", END])
     assert out(capfd) == "Hello\nSee you\n"
-    assert run.context == (b"<s><|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
-                           b"Hello<|im_end|>\n<|im_start|>user\nbye<|im_end|>\n<|im_start|>assistant\nSee you")
+    assert run.context == (b"<s><|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n"
+                           b"<|im_start|>assistant\nHello<|im_end|>\n<|im_start|>user\nbye<|im_end|>\n"
+                           b"<|im_start|>assistant\nSee you")
 
 
 def test_only_what_is_new_is_evaluated():
@@ -288,6 +290,17 @@ def test_a_long_conversation_forgets_its_oldest_turns():
         run = Run("-cnv -p SYSTEM --chat-template chatml", script, n_ctx=400)
     assert b"SYSTEM" in run.context and b"turn 0 " not in run.context and b"turn 11 " in run.context
     assert run.session.shifts == []
+
+
+def test_a_turn_that_does_not_fit_is_taken_back(capfd):
+    with typing("hi\n" + "x" * 300 + "\nbye\n"):
+        run = Run("-cnv --chat-template chatml --log-disable", [b"Hello", END, b"Ciao", END], n_ctx=200)
+    captured = capfd.readouterr()
+    assert captured.out == "Hello\nCiao\n" and run.status == 0
+    assert captured.err.startswith("llamafile: prompt: has ") and captured.err.count("\n") == 1
+    assert b"xxx" not in run.context and b"hi<|im_end|>" in run.context and b"bye<|im_end|>" in run.context
+    with pytest.raises(LlamafileError, match=r"^prompt: has"):
+        Run("-cnv -st -p " + "x" * 300 + " --chat-template chatml", [], n_ctx=200)
 
 
 def test_a_long_answer_shifts_and_the_conversation_goes_on():

@@ -1,11 +1,13 @@
-"""The flag table: every row is whole, no spelling means two things, and its defaults are those of the rooms it serves."""
+"""The flag table: every row is whole, no spelling means two things, defaults are those of the rooms it serves."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
+from llamafile import arguments
 from llamafile.arguments import read
 from llamafile.errors import LlamafileError
 from llamafile.flags import ENVIRONMENT, GROUPS, SPELLINGS, TABLE, canonical
@@ -25,7 +27,7 @@ ASKED = """
 --cache-type-k -ctv --cache-type-v --version -h --help --grammar --image --mmproj --server --lora --grammar-file -md
 --host --port --cli --verify --samplers --typical --tfs --logit-bias -l --dry-multiplier --xtc-probability --isa
 --unsecure --nobrowser --embedding --path -np -cb --alias --api-key --recompile --nocompile --tinyblas -sm -ts -mg
-""".split()
+""".split()  # noqa: SIM905 - a list of literals would be three times as long
 
 
 @pytest.mark.parametrize("spelling", ASKED)
@@ -33,7 +35,8 @@ def test_known(spelling):
     assert canonical(spelling) in SPELLINGS
 
 
-@pytest.mark.parametrize("spelling", "--grammar --grammar-file --image --mmproj --server --lora -md --chat".split())
+@pytest.mark.parametrize("spelling", ["--grammar", "--grammar-file", "--image", "--mmproj", "--server",
+                                      "--lora", "-md", "--chat"])
 def test_coming_flags_are_refused_in_one_line(spelling):
     with pytest.raises(LlamafileError, match=rf"^{spelling}: not in this version yet; remove it$"):
         read([spelling, "x"], environment={})
@@ -88,3 +91,12 @@ def test_sampling_rows_are_the_fields_of_params_with_their_defaults():
 def test_environment_twins_follow_one_form():
     for name in ENVIRONMENT:
         assert name.startswith("LLAMA_"), name
+
+
+def test_what_works_is_read_somewhere():
+    root = Path(arguments.__file__).parent
+    source = "".join(path.read_text() for path in [*root.glob("*.py"), *root.glob("cli/*.py")])
+    served = set(Params.__slots__) | set(re.findall(r'"((?:rope|yarn)_[a-z_]+)": \(', source))
+    for flag in TABLE:
+        if flag.status == WORKS and flag.dest not in served:
+            assert re.search(rf"\boptions\.{flag.dest}\b", source), flag.name

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from llamafile import help, manual
-from llamafile.flags import TABLE
+from llamafile.flags import GROUPS, TABLE
 from llamafile.flags.row import LATER
 
 
@@ -43,6 +43,12 @@ def test_defaults_and_environment_are_told(text):
     squeezed = " ".join(text.split())
     assert "Temperature; 0 always takes the likeliest token. Default: 0.8. [LLAMA_ARG_TEMPERATURE]" in squeezed
     assert "Default: auto." in squeezed and "999 or all means all." in squeezed
+
+
+def test_groups_that_do_nothing_say_so(text):
+    groups = {title for title, _ in GROUPS}
+    assert set(manual.GROUP_NOTES) <= groups
+    assert all(note in " ".join(text.split()) for note in manual.GROUP_NOTES.values())
 
 
 def test_exit_codes_are_documented(text):

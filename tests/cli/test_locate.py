@@ -148,7 +148,8 @@ def test_names_that_lead_nowhere(here, running):
     assert wrong(".") == ".: is a folder; give the .gguf file in it"
     assert wrong("no.zip@m.gguf") == "no.zip@m.gguf: there is no such file; check the name"
     running({"m.gguf": gguf()})
-    assert wrong("no.gguf") == "no.gguf: is neither a file nor a member of this executable (it holds m.gguf); check the name"
+    assert wrong("no.gguf") == (
+        "no.gguf: is neither a file nor a member of this executable (it holds m.gguf); check the name")
 
 
 def test_files_that_are_something_else(here):

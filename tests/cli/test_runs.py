@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import select
 import signal
@@ -74,8 +73,10 @@ def test_flags_about_memory_leave_the_text_alone(tinycoder, flags):
 
 
 def test_bias_and_banned_ends(tinycoder):
-    assert answer(tinycoder, "-p", "x", "-n", "3", *GREEDY, "--logit-bias", "22172+1000").endswith("hello hello hello\n")
-    assert run(tinycoder, "-p", "x", "--logit-bias", "22172").stderr.startswith("llamafile: --logit-bias: '22172' is not ")
+    text = answer(tinycoder, "-p", "x", "-n", "3", *GREEDY, "--logit-bias", "22172+1000")
+    assert text.endswith("hello hello hello\n")
+    bad = run(tinycoder, "-p", "x", "--logit-bias", "22172")
+    assert bad.returncode == 1 and bad.stderr.startswith("llamafile: --logit-bias: '22172' is not ")
 
 
 def test_context_shift(tinycoder):
@@ -120,6 +121,12 @@ def test_weights_in_an_archive(tinycoder, tmp_path):
     assert answer(f"{tmp_path}/box", *prompt) == answer(f"{tmp_path}/box@tiny.gguf", *prompt) == expected
 
 
+def test_verbose_names_the_seed_that_repeats_the_run(tinycoder):
+    first = run(tinycoder, "-p", "x", "-n", "8", "--temp", "1.5", "-v")
+    seed = re.search(r"^llamafile: seed (\d+); temperature 1\.5, ", first.stderr, re.MULTILINE)[1]
+    assert answer(tinycoder, "-p", "x", "-n", "8", "--temp", "1.5", "--seed", seed) == first.stdout
+
+
 def test_verbose_prompt(tinycoder):
     done = run(tinycoder, "-p", "x y", "-n", "1", "--verbose-prompt", "--print-token-count", "1")
     listed = re.findall(r"^llamafile: +(\d+) (b?'.*')$", done.stderr, re.MULTILINE)
@@ -160,22 +167,26 @@ def test_chat_by_the_models_template(smollm2):
 
 
 def test_code_stops_at_the_reverse_prompt(smollm2):
-    text = answer(smollm2, "-e", "-r", "```\\n", "-r", "```", "-p", "```python\\nprint('hello')\\n", "-n", "40", *GREEDY)
+    prompt = ["-e", "-r", "```\\n", "-r", "```", "-p", "```python\\nprint('hello')\\n"]
+    text = answer(smollm2, *prompt, "-n", "40", *GREEDY)
     assert text.startswith("```python\nprint('hello')\n") and text.count("```") == 2 and text.rstrip().endswith("```")
 
 
 # Terminals.
 
+# Makes its standard input the terminal whose Ctrl-C it gets, then becomes another program.
+TAKE_TERMINAL = ("import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+                 "os.execv(sys.argv[1], sys.argv[1:])")
+
+
 class Terminal:
     """The program on a terminal of its own."""
 
     def __init__(self, *words):
-        self.process, self.fd = None, None
-        self.process, self.fd = pty.fork()
-        if not self.process:
-            os.environ.clear()
-            os.environ.update({**ENVIRONMENT, "TERM": "xterm"})
-            os.execv(sys.executable, [*PROGRAM, *words])
+        self.fd, theirs = os.openpty()
+        self.process = subprocess.Popen([sys.executable, "-c", TAKE_TERMINAL, *PROGRAM, *words], stdin=theirs,
+                                        stdout=theirs, stderr=theirs, env={**ENVIRONMENT, "TERM": "xterm"})
+        os.close(theirs)
         self.seen = b""
 
     def wait(self, pattern, seconds=60):
@@ -203,9 +214,9 @@ class Terminal:
                     self.seen += os.read(self.fd, 4096)
                 except OSError:
                     break
-        _, status = os.waitpid(self.process, 0)
+        status = self.process.wait(max(1, end - time.monotonic()))
         os.close(self.fd)
-        return os.waitstatus_to_exitcode(status)
+        return status
 
 
 def test_turns_on_a_terminal(tinycoder):
@@ -243,8 +254,16 @@ def test_colours_only_on_a_terminal(tinycoder):
         assert terminal.status() == 0 and b"\x1b" not in terminal.seen
 
 
+def test_leaving_restores_the_colour(tinycoder):
+    terminal = Terminal("-m", tinycoder, "-t", "1", "-p", "Hi.", "-if", "--color", "--log-disable")
+    terminal.wait(rb"\x1b\[32m")
+    terminal.type("\x03")
+    assert terminal.status() == 130 and b"\x1b[0m" in terminal.seen
+
+
 def test_chat_on_a_terminal(smollm2):
-    terminal = Terminal("-m", smollm2, "-t", "1", "-cnv", "-n", "8", "--temp", "0", "--log-disable")
+    terminal = Terminal("-m", smollm2, "-t", "1", "-cnv", "-n", "16", "--temp", "0", "--log-disable", "-p",
+                        "You answer in one word.")
     terminal.wait(rb"> ")
     terminal.type("What is the capital of France?\n")
     terminal.wait(rb"Paris[^>]*\r\n> ")

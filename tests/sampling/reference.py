@@ -185,7 +185,7 @@ class Reference:
             t = low + (high - low) * entropy**self.p.dynatemp_exponent
             gaps = -np.diff(self.values)
             self.near(gaps[gaps > 0], 0)  # the last bit of t decides whether two values meet when divided
-            if t < 1e-3:  # a hair's breadth of entropy decides between one candidate and all
+            if t < 1e-3 or entropy < 1e-6:  # a hair's breadth decides between one candidate and all
                 self.closest = 0
         if t <= 1e-6:
             self.keep([0])
@@ -200,7 +200,7 @@ class Reference:
             self.near(surprise[1:], self.mu)
             self.keep(slice(max(int(np.sum(surprise <= self.mu)), 1)))
             return
-        best = self.values[:101]
+        best = self.values[:100]
         t = np.log(np.arange(2, len(best) + 1) / np.arange(1, len(best)))
         if len(t) == 0:
             return

@@ -60,7 +60,7 @@ settings_of_steps = st.fixed_dictionaries({
 
 def check_against_reference(logits, chain, fields, past, rounds=3, **given):
     """Run both samplers a few tokens and compare the choice, the set and the probabilities; skip what is too close."""
-    params = Params(samplers=chain, **fields)
+    params = Params(samplers=list(chain), **fields)
     if given.get("bias"):
         params.logit_bias = given["bias"]
     ours, plain = Sampler(params, len(logits), 50), Reference(params, chain, past, 50)
@@ -123,8 +123,8 @@ def test_bias_and_mask_equal_the_reference(logits, fields, data):
 
 def twins(logits, chain, **fields):
     """What a chain does with all logits where they lie, and with a sorted list of the same ones: must be one thing."""
-    base = Params(samplers=chain, **fields)
-    listed = Params(samplers="m" + chain, **{**fields, "min_p": 1e-300})  # keeps everything, as a list
+    base = Params(samplers=list(chain), **fields)
+    listed = Params(samplers=["m", *chain], **{**fields, "min_p": 1e-300})  # keeps everything, as a list
     for params in (base, listed):
         sampler = Sampler(params, len(logits), 64)
         tokens = [sampler.sample(logits.ctypes.data) for _ in range(4)]

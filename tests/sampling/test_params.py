@@ -78,6 +78,7 @@ def test_names_of_the_chain():
     assert letters("temperature") == letters("t") == "t"
     assert letters("") == letters([]) == ""
     assert letters("typical_p;typ_p;nucleus") == "yyp"
+    assert letters("temp") == "t" and letters(list("temp")) == "temp", "what is a name is not read as letters"
 
 
 def test_biases_in_every_form():

@@ -1,11 +1,42 @@
 /* Reads frames from stdin and answers on stdout: vocabularies, texts and words for the sanitized tests. */
+#undef malloc /* the tokenizers are compiled with these three as the functions below */
+#undef calloc
+#undef realloc
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "nfc.h"
 #include "pretokenize.h"
 #include "tokens.h"
 #include "unicode.h"
+
+void *lf_test_malloc(size_t size);
+void *lf_test_calloc(size_t count, size_t size);
+void *lf_test_realloc(void *old, size_t size);
+
+static uint32_t allocations_left = UINT32_MAX;
+
+static int refuse(void)
+{
+    if (allocations_left && allocations_left != UINT32_MAX) return !--allocations_left;
+    return !allocations_left;
+}
+
+void *lf_test_malloc(size_t size)
+{
+    return refuse() ? NULL : malloc(size);
+}
+
+void *lf_test_calloc(size_t count, size_t size)
+{
+    return refuse() ? NULL : calloc(count, size);
+}
+
+void *lf_test_realloc(void *old, size_t size)
+{
+    return refuse() ? NULL : realloc(old, size);
+}
 
 static void *read_bytes(size_t size)
 {
@@ -88,6 +119,21 @@ static void split(void)
     free(text);
 }
 
+/* N: valid text; answers with its normal form C, or as it is where the quick check finds nothing to do. */
+static void compose(void)
+{
+    lf_token_bytes bytes = {NULL, 0, 0};
+    const uint32_t size = read_u32();
+    uint8_t *text = read_bytes(size);
+    if (lf_utf8_valid(text, size) != size || lf_nfc(text, size, &bytes)) exit(6);
+    const int same = bytes.count == size && !memcmp(bytes.data, text, size);
+    if (lf_nfc_quick(text, size) && !same) exit(7);
+    write_u32((uint32_t)bytes.count);
+    fwrite(bytes.data, 1, bytes.count, stdout);
+    lf_token_bytes_free(&bytes);
+    free(text);
+}
+
 int main(void)
 {
     lf_vocab_source source;
@@ -97,6 +143,8 @@ int main(void)
         if (command == 'V') open_vocab(&source, &vocab);
         else if (command == 'T') encode(vocab);
         else if (command == 'S') split();
+        else if (command == 'N') compose();
+        else if (command == 'F') allocations_left = read_u32(); /* so many less one succeed; all from UINT32_MAX on */
         else return 2;
     }
     lf_vocab_close(vocab);

@@ -10,7 +10,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 SOURCES = HERE.parent.parent / "llamafile" / "tokens"
 FLAGS = ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined",
-         "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", f"-I{SOURCES}"]
+         "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", f"-I{SOURCES}",
+         *(f"-D{name}=lf_test_{name}" for name in ("malloc", "calloc", "realloc"))]
 BPE, SPM = range(2)
 
 
@@ -61,6 +62,16 @@ class Driver:
         self._send(struct.pack("<cII", b"S", number, len(data)) + data)
         ends = self._numbers()
         return [data[a:b].decode() for a, b in zip([0, *ends], ends, strict=False)]
+
+    def fail_after(self, count):
+        """Let so many allocations of the tokenizers succeed, and then none; all again with None."""
+        self._send(struct.pack("<cI", b"F", 2**32 - 1 if count is None else count + 1))
+
+    def compose(self, text):
+        """Return the normal form C of text."""
+        data = text.encode()
+        self._send(struct.pack("<cI", b"N", len(data)) + data)
+        return self._read(self._u32()).decode()
 
     def _send(self, data):
         self.process.stdin.write(data)

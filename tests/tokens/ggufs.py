@@ -61,7 +61,7 @@ def ranked(path):
 
 
 def all_merges(tokens):
-    """Return every way to make a token of two others, in the order of the tokens: what converters write for tiktoken."""
+    """Return every way to make a token of two others, in the tokens' order, as converters write them for tiktoken."""
     known = {t: i for i, t in enumerate(tokens)}
     pairs = []
     for token in tokens:

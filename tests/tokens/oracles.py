@@ -36,6 +36,7 @@ PATTERNS = {  # of each kind of pre-tokenizer: one pattern after the other cuts 
     "falcon": [r"[\p{P}$+<=>^~|`]+", GPT2, r"[0-9][0-9][0-9]"],
     "default": [r"[\p{P}$+<=>^~|]+", GPT2, r"\p{N}+", r"[0-9][0-9][0-9]"],
 }
+COMPOSES = {"qwen2"}
 WHOLE_WORDS = {"llama-bpe", "tekken"}
 
 
@@ -56,6 +57,8 @@ def bpe(vocab, merges, pre, special=()):
     """Return a byte-level BPE tokenizer; vocab maps text to id, merges are pairs, special are texts of tokens."""
     made = Tokenizer(models.BPE(vocab=vocab, merges=merges, ignore_merges=pre in WHOLE_WORDS))
     made.pre_tokenizer = pre_tokenizer(pre)
+    if pre in COMPOSES:
+        made.normalizer = normalizers.NFC()
     made.decoder = decoders.ByteLevel()
     made.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in special])
     return made

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -74,9 +76,7 @@ def gpt2():
 
 
 def qwen3():
-    made = json.loads(vocabularies.fetch("qwen3.json").read_text())
-    made["normalizer"] = None
-    return ggufs.kept("qwen3.json", make_qwen3), HuggingFace.from_str(json.dumps(made))
+    return ggufs.kept("qwen3.json", make_qwen3), HuggingFace.from_file(str(vocabularies.fetch("qwen3.json")))
 
 
 def llama3():
@@ -128,18 +128,31 @@ def same(tokenizer, got, want):
                              f"{[tokenizer.piece(i, True) for i in want[near]]}")
 
 
+def composes(tokenizer):
+    """Return whether a model brings text into Unicode's normal form C, as Qwen's do."""
+    return tokenizer.encode("e\u0301", add_special=False) == tokenizer.encode("é", add_special=False)
+
+
 def check(pair, text):
     tokenizer, oracle = pair
+    text = texts.settled(text) if composes(tokenizer) else text
     got = tokenizer.encode(text, add_special=False)
     same(tokenizer, got, oracle(text))
     return got
+
+
+def normal(text):
+    """Return the normal form C of text, but for what stands behind a special token, which is not looked at."""
+    return "".join(part if part.startswith("<|") else unicodedata.normalize("NFC", part)
+                   for part in re.split(r"(<\|\w+\|>)", text))
 
 
 def test_mixed_text(pair):
     text = texts.mixed(600_000) + texts.foreign(100_000, seed=5)
     got = check(pair, text)
     if all(pair[0].token_id(c) is not None for c in oracles.byte_alphabet()):
-        assert pair[0].detokenize(got, special=True) == text.encode()
+        back = pair[0].detokenize(got, special=True).decode()
+        assert back == text or (composes(pair[0]) and back == normal(texts.settled(text)))
 
 
 @pytest.mark.long

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
+
+from llamafile._native import lib
 
 from . import driver as drivers
 from .oracles import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER, byte_alphabet
 
 ALPHABET = byte_alphabet()
+WHOLE_WORDS = {lib.lf_pre_number(name) for name in (b"llama-bpe", b"llama3", b"llama-v3", b"falcon3")}
 LETTERS = "aab b'é的☃1.\n"
-OK, CUT, BIG, COLLIDE = 0, 3, 4, 5
+OK, MEMORY, CUT, BIG, COLLIDE = 0, 1, 3, 4, 5
 
 
 def plain_bpe(word, known, ranks):
     """Merge one word as slowly and plainly as can be; return token texts."""
     parts = [c for c in word if c in known]
     while True:
-        pairs = [(ranks[a, b], i) for i, (a, b) in enumerate(zip(parts, parts[1:], strict=False)) if (a, b) in ranks]
+        pairs = [(ranks[a, b], i) for i, (a, b) in enumerate(itertools.pairwise(parts)) if (a, b) in ranks]
         if not pairs:
             return parts
         _, at = min(pairs)
@@ -53,7 +57,7 @@ def check_bpe(driver, chance):
                        width=chance.choice((4, 8))) == OK
     ranks = {pair: i for i, pair in enumerate(merges)}
     known = {t: i for i, t in enumerate(tokens)}
-    whole = 6 <= pre <= 9  # llama-bpe and its aliases take words that are tokens as they are
+    whole = pre in WHOLE_WORDS
     for _ in range(20):
         text = "".join(chance.choices(LETTERS, k=chance.choice((3, 20, 150)))) + chance.choice(("", "a" * 300))
         want = []
@@ -110,8 +114,9 @@ def test_ten_thousand_vocabularies(driver, check):
 def test_counts_beyond_the_data(driver):
     one = drivers.strings([b"a"])
     none = (0, b"")
-    for arrays in (((2, one[1]), none, none, none), ((1, one[1][:-1]), none, none, none), ((1, b"\xff" * 8), none, none, none),
-                   (one, (1, b"\2"), none, none), (one, none, none, (1, b"\1\0\0"))):
+    for arrays in (((2, one[1]), none, none, none), ((1, one[1][:-1]), none, none, none),
+                   ((1, b"\xff" * 8), none, none, none), (one, (1, b"\2"), none, none),
+                   (one, none, none, (1, b"\1\0\0"))):
         assert driver.open_raw(drivers.BPE, arrays) == CUT
     assert driver.open_raw(drivers.BPE, ((2**32 - 1, one[1]), none, none, none)) == BIG
     assert driver.open_raw(drivers.SPM, (one, none, (1, b"\0\0\0"), none)) == CUT
@@ -150,3 +155,20 @@ def test_user_defined_runs_are_not_quadratic(driver):
     tokens = [b"a", *(b"<" * n + b"x" for n in range(1, 200))]
     assert driver.open(drivers.BPE, tokens, kinds=[NORMAL] + [USER] * 199) == OK
     assert driver.encode(b"<" * 200_000)[:2] == (OK, [])
+
+
+def test_every_allocation_may_fail(driver):
+    letters = sorted({ALPHABET[b] for b in "a b\u0301".encode()})
+    tokens, merges = [t.encode() for t in [*letters, "ab", "<x>"]], [b"a b"]
+    kinds = [NORMAL] * (len(tokens) - 1) + [CONTROL]
+    text = ("ab " * 300 + "a" * 200 + "<x>b\u0301").encode() + b"\xff"
+    for model, pre in ((drivers.BPE, lib.lf_pre_number(b"qwen2")), (drivers.BPE, 1), (drivers.SPM, 0)):
+        codes = []
+        for count in range(60):
+            driver.fail_after(count)
+            code = driver.open(model, tokens, pre=pre, merges=merges, kinds=kinds, scores=[0.0] * len(tokens))
+            code = code or driver.encode(text)[0]
+            driver.fail_after(None)
+            codes.append(code)
+        assert codes[0] == MEMORY and codes[-1] == OK and set(codes) == {OK, MEMORY}
+        assert codes.index(OK) > 12

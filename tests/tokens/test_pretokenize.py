@@ -8,13 +8,13 @@ import unicodedata
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from llamafile._native import ffi, lib
 
 from . import texts
 from .oracles import PATTERNS, byte_alphabet, pre_tokenizer
 
-ALPHABET = ("aAzZeEsStTdDmMlLvVrR'ſ’ \t\n\r\u00a0\u3000\u2028\x0b\x1c\x85 0123456789²½Ⅷ٣१.,;:!?/\\-_$+<=>^~|`@#\"()[]{}*&%"
+ALPHABET = ("aAzZeEsStTdDmMlLvVrR'ſ’"
+            " \t\n\r\u00a0\u3000\u2028\x0b\x1c\x85 0123456789²½Ⅷ٣१.,;:!?/\\-_$+<=>^~|`@#\"()[]{}*&%"
             "éÉßẞİıǅʰªº\u0301\u0308\u20dd\u0903ñжЖΩω\u1f7d\u03ce的一龥ࠀ가힣あンーｱＡａ０！、。‘‟😀\u200d\ufe0f\ue000\x00\x7f\u0378𝔘𐐀𞤀")
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from llamafile.errors import LlamafileError
 from llamafile.gguf.reader import open_path
 from llamafile.tokens import Tokenizer
+from tests import weights
+from tests.oracles import llama_cpp
 
-from . import ggufs
+from . import ggufs, texts
 from .oracles import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER, byte_alphabet
 
 ALPHABET = byte_alphabet()
@@ -61,7 +65,8 @@ def test_special_texts_do_not_come_from_merging(tmp_path):
 
 
 def test_whole_words_by_pre_tokenizer(tmp_path):
-    for pre, want in (("llama-bpe", ["hello"]), ("tekken", ["hello"]), ("qwen2", list("hello")), ("gpt-2", list("hello"))):
+    for pre in ("llama-bpe", "tekken", "qwen2", "gpt-2"):
+        want = ["hello"] if pre in ("llama-bpe", "tekken") else list("hello")
         assert pieces(bpe(tmp_path, [("hello", NORMAL)], pre=pre, add_bos_token=False), "hello") == want
 
 
@@ -124,7 +129,8 @@ def test_parts_by_key_and_by_text(tmp_path):
     at = {t: 258 + i for i, t in enumerate(texts)}
     assert tokenizer.eot == at["<|im_end|>"] and tokenizer.eom == at["<|eom_id|>"]
     assert (tokenizer.bos, tokenizer.eos, tokenizer.pad, tokenizer.unk) == (None, 258, 258, None)
-    assert [getattr(tokenizer, f"fim_{n}") for n in ("pre", "suf", "mid", "pad", "rep", "sep")] == [261, 262, 263, 264, 265, 266]
+    assert (tokenizer.fim_pre, tokenizer.fim_suf, tokenizer.fim_mid) == (261, 262, 263)
+    assert (tokenizer.fim_pad, tokenizer.fim_rep, tokenizer.fim_sep) == (264, 265, 266)
     assert tokenizer.eog == {258, 260, 264, 265, 266, 267}
     assert tokenizer.nl == ALPHABET.index("Ċ")
     keyed = bpe(tmp_path, [(t, CONTROL) for t in texts], eos_token_id=258, eot_token_id=259, fim_pre_token_id=260,
@@ -161,9 +167,11 @@ def test_surrogates_in_text(tmp_path):
 
 
 def test_unknown_kinds_are_refused(tmp_path):
-    with pytest.raises(LlamafileError, match=r"x\.gguf: its tokenizer is of kind 'bert', this build knows gpt2 and llama; "):
+    known = r"x\.gguf: its tokenizer is of kind 'bert', this build knows gpt2 and llama; "
+    with pytest.raises(LlamafileError, match=known):
         opened(ggufs.write(tmp_path / "x.gguf", "bert", ["a"]))
-    with pytest.raises(LlamafileError, match=r"its pre-tokenizer is 'nobody', this build knows default gpt-2 .*tekken.*; "):
+    known = r"its pre-tokenizer is 'nobody', this build knows default gpt-2 .*tekken.*; "
+    with pytest.raises(LlamafileError, match=known):
         bpe(tmp_path, pre="nobody")
 
 
@@ -175,3 +183,29 @@ def test_missing_arrays_are_named(tmp_path):
         opened(ggufs.write(tmp_path / "x.gguf", "llama", ["a", "b"], scores=[1.0]))
     with pytest.raises(LlamafileError, match=r"the vocabulary is cut off or its arrays differ in length"):
         opened(ggufs.write(tmp_path / "x.gguf", "gpt2", ["a", "b"], merges=["a b"], kinds=[1]))
+
+
+def test_llama_cpp_agrees():
+    """Where its habits are not those of the models' own tokenizers the texts are left out: U+FFFD for each byte of a
+    broken character, no composing for Qwen, "</s>" special wherever it is a token."""
+    lines = ["<|im_start|>user\nhi<|im_end|>x<|im_end|>\n", " lead", "  two  ", "", " ", "\n\n", "<0x41>", "▁a", "a\0b",
+             "<|endoftext|> <|fim_prefix|>a<|fim_suffix|> b<|fim_middle|>", "I'm you're", "日本語😀"]
+    for name in ("smollm2", "qwen0.5b", "tinycoder"):
+        path = ggufs.real(name)
+        try:
+            oracle, tokenizer = llama_cpp.LlamaCpp(str(path)), opened(path)
+            for parse in (True, False):
+                for begin in (True, False):
+                    more = lines if name == "qwen0.5b" else [*lines, "<s>a</s> b<unk>"]
+                    want = oracle.tokenize_all(more, add_special=begin, parse_special=parse)
+                    assert [tokenizer.encode(t, add_special=begin, parse_special=parse) for t in more] == want
+        except weights.Unavailable as problem:
+            pytest.skip(str(problem))
+
+
+def test_threads_share_a_tokenizer():
+    tokenizer = opened(ggufs.real("qwen0.5b"))
+    parts = [texts.foreign(20_000, seed=n) for n in range(8)]
+    want = [tokenizer.encode(part) for part in parts]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(tokenizer.encode, parts * 4)) == want * 4

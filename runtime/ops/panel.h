@@ -1,0 +1,305 @@
+/* Panels: LF_IW weight rows side by side in integer form, and their products with columns of activations. */
+#ifndef LF_PANEL_H
+#define LF_PANEL_H
+#include "rows_of.h"
+#include "lanes.h"
+#if LF_STEP == 4
+#include "legacy_lanes.h"
+#include "k_lanes.h"
+#include "iq_lanes.h"
+#include "mx_lanes.h"
+#endif
+
+/* Blocks of LF_IW rows, `stride` apart, into a panel: values [k / LF_STEP][LF_IW][LF_STEP], scale and bias [group][LF_IW]. */
+typedef void lf_fill(const char *rows, int64_t stride, int64_t blocks, char *values, float *scale, float *bias);
+
+/* A fast loader, and what it adds to q of a signed format (a power of two; 128: the values are wide; 0: nothing). */
+typedef struct {
+    lf_fill *fill;
+    int offset;
+} lf_loader;
+
+/* How a format's rows become panels and what the products make of them. */
+typedef struct {
+    lf_fill *fill; /* or 0: unpack row by row */
+    void (*unpack)(const void *block, int8_t *q, float *scale, float *bias);
+    int block, size, group, biased, wide, shift; /* shift: from -128 * sum to -offset * sum */
+} lf_form;
+
+#define X(name, NAME, block, group, biased)                                                        \
+    static void lf_unpack_any_##name(const void *b, int8_t *q, float *scale, float *bias) {        \
+        lf_unpack_##name(b, q, scale, bias);                                                       \
+    }
+LF_QUANTS(X)
+#undef X
+
+#if LF_STEP == 4
+static const lf_loader lf_loaders[] = {LF_LANES_LEGACY LF_LANES_K LF_LANES_IQ LF_LANES_MX};
+#define LF_LOADERS ((int)(sizeof lf_loaders / sizeof *lf_loaders))
+#endif
+
+/* The form of a format; block 0 where it has none. */
+static lf_form lf_form_of(int dtype) {
+    lf_form form = {0};
+    switch (dtype) {
+#define X(name, NAME, n, g, b) \
+    case LF_##NAME: form = (lf_form){0, lf_unpack_any_##name, n, (int)sizeof(lf_##name), g, b, !LF_VNNI, 0}; break;
+        LF_QUANTS(X)
+#undef X
+    default: return form;
+    }
+#if LF_STEP == 4
+    if (dtype < LF_LOADERS && lf_loaders[dtype].fill) {
+        const lf_loader *fast = &lf_loaders[dtype];
+        form.fill = fast->fill;
+        form.wide = !LF_VNNI && fast->offset == 128;
+        if (!LF_VNNI && fast->offset) form.shift = 7 - __builtin_ctz((unsigned)fast->offset);
+    }
+#endif
+    return form;
+}
+
+/* One row's value of k into the panel. */
+LF_INLINE void lf_place_value(char *values, int64_t k, int row, int q, int biased) {
+#if LF_STEP == 4
+    values[(k / 4 * LF_IW + row) * 4 + k % 4] = (char)(LF_VNNI && !biased ? q + 128 : q);
+#else
+    (void)biased;
+    ((int16_t *)values)[(k / 2 * LF_IW + row) * 2 + k % 2] = (int16_t)q;
+#endif
+}
+
+/* What any format can do: unpack block after block, row after row. */
+static void lf_fill_portable(const lf_form *form, const char *rows, int64_t stride, int64_t blocks, char *values,
+                             float *scale, float *bias) {
+    int8_t q[256];
+    float s[16], m[16];
+    int groups = form->block / form->group;
+    for (int64_t b = 0; b < blocks; b++)
+        for (int r = 0; r < LF_IW; r++) {
+            form->unpack(rows + r * stride + b * form->size, q, s, m);
+            for (int i = 0; i < form->block; i++) lf_place_value(values, b * form->block + i, r, q[i], form->biased);
+            for (int g = 0; g < groups; g++) {
+                scale[(b * groups + g) * LF_IW + r] = s[g];
+                if (form->biased) bias[(b * groups + g) * LF_IW + r] = m[g];
+            }
+        }
+}
+
+/* LF_PANELS panels beside each other. */
+typedef struct {
+    char *values[LF_PANELS];
+    float *scale[LF_PANELS], *bias[LF_PANELS];
+} lf_panels;
+
+/* Panels for k values, in memory of the caller's. */
+LF_INLINE lf_panels lf_panels_at(char *p, int64_t k) {
+    lf_panels out;
+    for (int i = 0; i < LF_PANELS; i++) {
+        out.values[i] = p, p += k / LF_STEP * LF_VECTOR;
+        out.scale[i] = (float *)p, p += k / 16 * LF_IW * (int64_t)sizeof(float);
+        out.bias[i] = (float *)p, p += k / 16 * LF_IW * (int64_t)sizeof(float);
+    }
+    return out;
+}
+#define LF_PANELS_BYTES(k) (LF_PANELS * ((k) / LF_STEP * LF_VECTOR + (k) / 16 * LF_IW * 2 * (int64_t)sizeof(float)))
+
+/* The matrix that panels are taken from: n rows, at least LF_IW of which lie in memory. */
+typedef struct {
+    lf_form form;
+    const char *rows;
+    int64_t stride, n, k;
+} lf_matrix;
+
+/* The first row of panel p of those that begin at `row`: the last ones overlap so that none reaches beyond the matrix. */
+LF_INLINE int64_t lf_panel_row(const lf_matrix *m, int64_t row, int p) {
+    int64_t last = m->n < LF_IW ? 0 : m->n - LF_IW, want = row + (int64_t)p * LF_IW;
+    return want < last ? want : last;
+}
+
+/* Fill panels from `row` on with `count` values of k from `first` on. */
+LF_INLINE void lf_fill_panels(const lf_matrix *m, int64_t row, int64_t first, int64_t count, lf_panels to) {
+    const lf_form *form = &m->form;
+    for (int p = 0; p < LF_PANELS; p++) {
+        const char *from = m->rows + lf_panel_row(m, row, p) * m->stride + first / form->block * form->size;
+        if (form->fill)
+            form->fill(from, m->stride, count / form->block, to.values[p], to.scale[p], to.bias[p]);
+        else
+            lf_fill_portable(form, from, m->stride, count / form->block, to.values[p], to.scale[p], to.bias[p]);
+    }
+}
+
+/* Copy the lanes that belong to rows row .. of one column to out (the column's own row 0). */
+LF_INLINE void lf_put_lanes(const lf_matrix *m, int64_t row, float acc[LF_PANELS][LF_IW], float *out) {
+    for (int p = 0; p < LF_PANELS; p++) {
+        int64_t want = row + (int64_t)p * LF_IW, skip = want - lf_panel_row(m, row, p);
+        if (want >= m->n) return;
+        int64_t count = m->n - want < LF_IW ? m->n - want : LF_IW;
+        if (count == LF_IW)
+            lf_if_put(out + want, lf_if_load(acc[p]));
+        else
+            memcpy(out + want, acc[p] + skip, sizeof(float) * (size_t)count);
+    }
+}
+
+/* Where the dot of a group begins. */
+LF_INLINE lf_iv lf_start(int32_t total, int shift, int biased, int wide) {
+#if LF_STEP == 4
+    if (!biased && !wide) return LF_VNNI ? lf_i_set(total) : lf_i_set(total >> shift);
+#endif
+    (void)total, (void)shift, (void)biased, (void)wide;
+    return lf_i_zero();
+}
+
+/* The exact products of one group: dot[panel][column]. */
+LF_INLINE void lf_dot_group(char *const w[LF_PANELS], const lf_a8_block *const x[], int64_t b, int half, int columns,
+                            int group, int wide, lf_iv dot[LF_PANELS][LF_COLUMNS]) {
+#if LF_STEP == 4 && !LF_VNNI
+    const int most = wide ? 1 : group == 16 ? 2 : 4; /* products of 63 * 127 * 2 (16: 2 of them) and 31 * 127 * 2 stay in 16 bits */
+#pragma GCC unroll 8
+    for (int i = 0; i < group / 4; i += most) {
+        lf_iv sum[LF_PANELS][LF_COLUMNS];
+#pragma GCC unroll 4
+        for (int j = 0; j < most; j++) {
+            lf_iv v[LF_PANELS];
+#pragma GCC unroll 2
+            for (int p = 0; p < LF_PANELS; p++) v[p] = lf_i_load(w[p] + (i + j) * LF_VECTOR);
+#pragma GCC unroll 8
+            for (int c = 0; c < columns; c++) {
+                lf_iv four = lf_i_four(x[c][b].q + half * 16 + 4 * (i + j));
+#pragma GCC unroll 2
+                for (int p = 0; p < LF_PANELS; p++) {
+                    lf_iv pairs = wide ? lf_signed_pairs(v[p], four) : lf_pairs(v[p], four);
+                    sum[p][c] = j ? lf_add16(sum[p][c], pairs) : pairs;
+                }
+            }
+        }
+#pragma GCC unroll 8
+        for (int c = 0; c < columns; c++)
+#pragma GCC unroll 2
+            for (int p = 0; p < LF_PANELS; p++) dot[p][c] = lf_i_add(dot[p][c], lf_widen(sum[p][c]));
+    }
+#else
+    (void)wide;
+#pragma GCC unroll 16
+    for (int i = 0; i < group / LF_STEP; i++) {
+        lf_iv v[LF_PANELS];
+#pragma GCC unroll 2
+        for (int p = 0; p < LF_PANELS; p++) v[p] = lf_i_load(w[p] + i * LF_VECTOR);
+#pragma GCC unroll 8
+        for (int c = 0; c < columns; c++) {
+#if LF_STEP == 4
+            lf_iv some = lf_i_four(x[c][b].q + half * 16 + LF_STEP * i);
+#else
+            const void *some = x[c][b].q + half * 16 + LF_STEP * i;
+#endif
+#pragma GCC unroll 2
+            for (int p = 0; p < LF_PANELS; p++) dot[p][c] = lf_step(dot[p][c], v[p], some);
+        }
+    }
+#endif
+}
+
+typedef float lf_sums[LF_PANELS][LF_IW]; /* one column's accumulators */
+
+/* Add the products of panels of `blocks` blocks of 32 with some columns (pointers to their blocks) to acc. */
+LF_INLINE void lf_tile_body(const lf_panels *panels, const lf_a8_block *const columns_at[], int64_t blocks, int shift,
+                            lf_sums *out, int columns, int group, int biased, int wide) {
+    const lf_a8_block *x[LF_COLUMNS];
+    lf_if acc[LF_PANELS][LF_COLUMNS];
+    char *w[LF_PANELS];
+    const float *scale[LF_PANELS], *bias[LF_PANELS];
+#pragma GCC unroll 2
+    for (int p = 0; p < LF_PANELS; p++) w[p] = panels->values[p], scale[p] = panels->scale[p], bias[p] = panels->bias[p];
+#pragma GCC unroll 8
+    for (int c = 0; c < columns; c++) {
+        x[c] = columns_at[c];
+#pragma GCC unroll 2
+        for (int p = 0; p < LF_PANELS; p++) acc[p][c] = lf_if_load(out[c][p]);
+    }
+    for (int64_t b = 0; b < blocks; b++) {
+#pragma GCC unroll 2
+        for (int half = 0; half < 32 / group; half++) {
+            lf_iv dot[LF_PANELS][LF_COLUMNS];
+#pragma GCC unroll 8
+            for (int c = 0; c < columns; c++)
+#pragma GCC unroll 2
+                for (int p = 0; p < LF_PANELS; p++)
+                    dot[p][c] = lf_start(group == 32 ? x[c][b].total32 : x[c][b].total16[half], shift, biased, wide);
+            lf_dot_group(w, x, b, half, columns, group, wide, dot);
+#pragma GCC unroll 2
+            for (int p = 0; p < LF_PANELS; p++) {
+                lf_if s = lf_if_load(scale[p]), m = biased ? lf_if_load(bias[p]) : lf_if_set(0);
+#pragma GCC unroll 8
+                for (int c = 0; c < columns; c++) {
+                    acc[p][c] = lf_if_fma(lf_if_of(dot[p][c]), s * lf_if_set(x[c][b].scale), acc[p][c]);
+                    if (biased)
+                        acc[p][c] = lf_if_fma(m, lf_if_set(group == 32 ? x[c][b].sum32 : x[c][b].sum16[half]), acc[p][c]);
+                }
+                w[p] += group / LF_STEP * LF_VECTOR, scale[p] += LF_IW, bias[p] += LF_IW;
+            }
+        }
+    }
+#pragma GCC unroll 8
+    for (int c = 0; c < columns; c++)
+#pragma GCC unroll 2
+        for (int p = 0; p < LF_PANELS; p++) lf_if_put(out[c][p], acc[p][c]);
+}
+
+typedef void lf_tile(const lf_panels *panels, const lf_a8_block *const x[], int64_t blocks, int shift, lf_sums *out);
+
+/* An instance for each kind of format and number of columns. */
+#define LF_DEFINE_TILE(columns, group, biased, wide)                                                                \
+    static void lf_tile_##columns##_##group##_##biased##_##wide(const lf_panels *panels, const lf_a8_block *const x[], \
+                                                               int64_t blocks, int shift, lf_sums *out) {           \
+        lf_tile_body(panels, x, blocks, shift, out, columns, group, biased, wide);                                  \
+    }
+#define LF_DEFINE_KINDS(columns)                                                                                    \
+    LF_DEFINE_TILE(columns, 32, 0, 0) LF_DEFINE_TILE(columns, 32, 1, 0)                                             \
+    LF_DEFINE_TILE(columns, 16, 0, 0) LF_DEFINE_TILE(columns, 16, 1, 0)                                             \
+    LF_DEFINE_WIDE(columns)
+#define LF_KINDS(columns, wide)                                                                                     \
+    {lf_tile_##columns##_32_0_##wide, lf_tile_##columns##_32_1_##wide, lf_tile_##columns##_16_0_##wide,             \
+     lf_tile_##columns##_16_1_##wide}
+#if LF_STEP == 4 && !LF_VNNI
+#define LF_DEFINE_WIDE(columns)                                                                                     \
+    LF_DEFINE_TILE(columns, 32, 0, 1) LF_DEFINE_TILE(columns, 32, 1, 1)                                             \
+    LF_DEFINE_TILE(columns, 16, 0, 1) LF_DEFINE_TILE(columns, 16, 1, 1)
+#define LF_ALL_KINDS(columns) {LF_KINDS(columns, 0), LF_KINDS(columns, 1)}
+#else
+#define LF_DEFINE_WIDE(columns)
+#define LF_ALL_KINDS(columns) {LF_KINDS(columns, 0), LF_KINDS(columns, 0)}
+#endif
+
+LF_DEFINE_KINDS(1)
+LF_DEFINE_KINDS(2)
+#if LF_COLUMNS > 2
+LF_DEFINE_KINDS(3)
+#endif
+#if LF_COLUMNS > 3
+LF_DEFINE_KINDS(4)
+#endif
+#if LF_COLUMNS > 4
+LF_DEFINE_KINDS(5)
+LF_DEFINE_KINDS(6)
+#endif
+
+static lf_tile *const lf_tiles[LF_COLUMNS][2][4] = {
+    LF_ALL_KINDS(1), LF_ALL_KINDS(2),
+#if LF_COLUMNS > 2
+    LF_ALL_KINDS(3),
+#endif
+#if LF_COLUMNS > 3
+    LF_ALL_KINDS(4),
+#endif
+#if LF_COLUMNS > 4
+    LF_ALL_KINDS(5), LF_ALL_KINDS(6),
+#endif
+};
+
+/* Panels with any number of columns. */
+LF_INLINE void lf_multiply(const lf_form *form, const lf_panels *panels, const lf_a8_block *const x[], int64_t blocks,
+                           int columns, lf_sums *out) {
+    lf_tiles[columns - 1][form->wide][(form->group == 16) * 2 + form->biased](panels, x, blocks, form->shift, out);
+}
+#endif

@@ -1,0 +1,77 @@
+/* Fast loaders of the blocks of 32 with one scale. */
+#if LF_STEP == 4
+
+/* Collect the scales (`biased`: and the biases after them) of a batch of blocks of `size` bytes. */
+LF_INLINE void lf_collect_scales(const char *rows, int64_t stride, int64_t n, int size, int biased,
+                                 uint16_t d[LF_BATCH][LF_IW], uint16_t m[LF_BATCH][LF_IW]) {
+    for (int64_t i = 0; i < n; i++) {
+        lf_collect16(rows + i * size, stride, d[i]);
+        if (biased) lf_collect16(rows + i * size + 2, stride, m[i]);
+    }
+}
+
+/* The walk over blocks in batches that all these formats share; `load` turns block p into the eight vectors w. */
+#define LF_FILL_LEGACY(name, size, biased, load)                                                              \
+    LF_FILL(name) {                                                                                           \
+        uint16_t d[LF_BATCH][LF_IW], m[LF_BATCH][LF_IW];                                                      \
+        for (int64_t b = 0; b < blocks; b += LF_BATCH) {                                                      \
+            int64_t n = blocks - b < LF_BATCH ? blocks - b : LF_BATCH;                                        \
+            lf_collect_scales(rows, stride, n, size, biased, d, m);                                           \
+            for (int64_t i = 0; i < n; i++, rows += size, values += 8 * LF_VECTOR) {                          \
+                lf_iv w[8];                                                                                   \
+                load(rows, stride, w);                                                                        \
+                for (int j = 0; j < 8; j++) lf_i_put(values + j * LF_VECTOR, w[j]);                           \
+            }                                                                                                 \
+            for (int64_t i = 0; i < n; i++, scale += LF_IW, bias += LF_IW) {                                  \
+                lf_if_put(scale, lf_halves(d[i]));                                                            \
+                if (biased) lf_if_put(bias, lf_halves(m[i]));                                                 \
+            }                                                                                                 \
+        }                                                                                                     \
+    }
+
+/* Sixteen bytes whose low nibbles are the first half of a block, their high nibbles the second. */
+LF_INLINE void lf_nibbles(const char *p, int64_t stride, lf_iv w[8]) {
+    lf_iv v[4];
+    lf_sixteen(p, stride, v);
+    for (int j = 0; j < 4; j++) w[j] = lf_low(v[j]), w[j + 4] = lf_high(v[j]);
+}
+
+LF_INLINE void lf_load_q4_0(const char *p, int64_t stride, lf_iv w[8]) {
+    lf_nibbles(p + 2, stride, w);
+    for (int j = 0; j < 8; j++) w[j] = lf_stored(w[j], 8);
+}
+
+LF_INLINE void lf_load_q4_1(const char *p, int64_t stride, lf_iv w[8]) { lf_nibbles(p + 4, stride, w); }
+
+LF_INLINE void lf_load_q5(const char *high, const char *low, int64_t stride, lf_iv w[8]) {
+    uint32_t bits[LF_IW];
+    lf_collect32(high, stride, bits);
+    lf_nibbles(low, stride, w);
+    lf_iv h = lf_i_load(bits);
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; j++) w[j] = lf_fifth_bit(w[j], h, j);
+}
+
+LF_INLINE void lf_load_q5_0(const char *p, int64_t stride, lf_iv w[8]) {
+    lf_load_q5(p + 2, p + 6, stride, w);
+    for (int j = 0; j < 8; j++) w[j] = lf_stored(w[j], 16);
+}
+
+LF_INLINE void lf_load_q5_1(const char *p, int64_t stride, lf_iv w[8]) { lf_load_q5(p + 4, p + 8, stride, w); }
+
+LF_INLINE void lf_load_q8_0(const char *p, int64_t stride, lf_iv w[8]) {
+    lf_sixteen(p + 2, stride, w);
+    lf_sixteen(p + 18, stride, w + 4);
+    for (int j = 0; j < 8; j++) w[j] = lf_stored_wide(w[j]);
+}
+
+LF_FILL_LEGACY(q4_0, 18, 0, lf_load_q4_0)
+LF_FILL_LEGACY(q4_1, 20, 1, lf_load_q4_1)
+LF_FILL_LEGACY(q5_0, 22, 0, lf_load_q5_0)
+LF_FILL_LEGACY(q5_1, 24, 1, lf_load_q5_1)
+LF_FILL_LEGACY(q8_0, 34, 0, lf_load_q8_0)
+
+#define LF_LANES_LEGACY                                                                                       \
+    [LF_Q4_0] = {lf_fill_q4_0, 8}, [LF_Q4_1] = {lf_fill_q4_1, 0}, [LF_Q5_0] = {lf_fill_q5_0, 16},             \
+    [LF_Q5_1] = {lf_fill_q5_1, 0}, [LF_Q8_0] = {lf_fill_q8_0, 128},
+#endif

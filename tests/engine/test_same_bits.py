@@ -1,0 +1,67 @@
+"""However the work is cut (batches, threads, reuse), the logits are the same bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from runtime import cpu
+from tests.engine import opened
+from tests.oracles import tiny, tiny_gguf
+from tests.oracles.make_greedy import load
+
+LONG = tiny.tokens(200)  # several pages of the cache, and many windows
+CUTS = (1, 8, 33, 64)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Every tiny model in Q4_0, whose kernels quantise activations."""
+    folder = tmp_path_factory.mktemp("bits")
+    return {name: tiny_gguf.write(model, folder / f"{name}.gguf", "Q4_0") for name, model in tiny.MODELS.items()}
+
+
+@pytest.mark.parametrize("set_name", cpu.available())
+@pytest.mark.parametrize("name", tiny.MODELS)
+def test_batches(files, name, set_name):
+    with opened.isa(set_name):
+        whole = opened.run(files[name], LONG, cache=("f16", "f16"))
+        for step in CUTS:
+            assert np.array_equal(whole, opened.run(files[name], LONG, step=step, cache=("f16", "f16"))), step
+    assert np.isfinite(whole).all()
+
+
+@pytest.mark.parametrize("name", tiny.MODELS)
+def test_threads(files, name):
+    one = opened.run(files[name], LONG, n_threads=1)
+    for n in (2, 3, 7):
+        assert np.array_equal(one, opened.run(files[name], LONG, n_threads=n)), n
+
+
+@pytest.mark.parametrize("name", ["llama3", "gemma3"])
+def test_the_size_of_the_context_does_not_matter(files, name):
+    with opened.model(files[name]) as model:
+        answers = []
+        for n_ctx in (len(LONG), 256, 4096):
+            with opened.session(model, n_ctx) as session:
+                session.sync(LONG)
+                answers.append(opened.rows(session))
+    assert np.array_equal(answers[0], answers[1])
+    assert np.array_equal(answers[0], answers[2])
+
+
+@pytest.mark.models
+def test_smollm2_batches_and_threads(smollm2):
+    """A real model over 255 tokens: by one, by pieces, at once; one thread and two."""
+    ids = load("smollm2")["letter"].prompt.tolist()[:255]
+    with opened.model(smollm2, n_threads=2) as model:
+        answers: dict[object, np.ndarray] = {}
+        for step in (1, 8, 33, 512):
+            with opened.session(model, 256, n_batch=step) as session:
+                session.append(ids)
+                answers[step] = opened.rows(session)
+    with opened.model(smollm2, n_threads=1) as model, opened.session(model, 256) as session:
+        session.append(ids)
+        answers["one thread"] = opened.rows(session)
+    for how, answer in answers.items():
+        assert np.array_equal(answer, answers[512]), how
