@@ -1,12 +1,13 @@
-"""A graph: the tensors and ops of one architecture, for any number of tokens. Architecture files fill it, lower packs it."""
+"""A graph: the tensors and ops of one architecture for any number of tokens; models fill it, lower packs it."""
 
 from __future__ import annotations
 
 import struct
 
+from runtime._core import ffi, lib
+
 from llamafile.errors import LlamafileError
 from runtime import program
-from runtime._core import ffi, lib
 from runtime.ops import OPS
 from runtime.quants import BY_ID, FORMATS
 
@@ -144,6 +145,15 @@ class Op:
 class Graph:
     """What an architecture builds: inputs that every program has, weights of a file, cache tensors, ops in order."""
 
+    tokens: Tensor
+    positions: Tensor
+    cells: Tensor
+    starts: Tensor
+    lengths: Tensor
+    pages: Tensor
+    cell_positions: Tensor
+    rows: Tensor
+
     INPUTS = (
         ("tokens", (T,)), ("positions", (T,)), ("cells", (T,)), ("starts", (Size("S", 1, 1),)), ("lengths", (S,)),
         ("pages", (S, P)), ("cell_positions", (C,)), ("rows", (O,)),
@@ -158,7 +168,7 @@ class Graph:
         self.caches: list[Tensor] = []
         self.known: dict = {}  # weights and constants that were asked for already
         self.current_layer = -1
-        self.slots = {}
+        self.slots: dict[str, int] = {}
         for name, shape in self.INPUTS:
             tensor = Tensor(self, "i32", shape, program.INPUT, name, base=len(self.slots))
             self.slots[name] = tensor.base
@@ -215,7 +225,7 @@ class Graph:
         return self.known[name]
 
     def cache(self, name, rows, kind=0):
-        """Store rows [T, heads, size] in a cache of their own; returns the cache [C, heads, size]. Kind 0 keys, 1 values."""
+        """Store rows [T, heads, size] in a cache of their own (kind 0: keys, 1: values); returns it, [C, heads, size]."""
         _, heads, size = rows.shape
         dtype = self.cache_types[kind]
         if size % FORMATS[dtype].block:
@@ -229,6 +239,7 @@ class Graph:
         args = (*args, *[None] * (len(op.inputs) - len(args)))
         attrs = {**op.defaults, **attrs}
         shapes = op.infer(args, attrs)
+        outputs: tuple[Tensor, ...]
         if op.writes is not None:
             outputs = (args[op.writes],)
         else:

@@ -1,4 +1,4 @@
-"""Lowering: a graph becomes the flat program. Products take integer activations, seams fuse, the arena is planned, records packed."""
+"""Lowering: a graph becomes the flat program: integer activations, fused seams, a planned arena, packed records."""
 
 from __future__ import annotations
 
@@ -20,6 +20,16 @@ class Image:
     """The packed program: bytes of each table, what the letters may be at most, and how much memory the homes need."""
 
     __slots__ = ("arena", "cache", "logits", "maximum", "ops", "pool", "segments", "sizes", "slots", "tensors")
+    tensors: bytes
+    sizes: bytes
+    ops: bytes
+    pool: bytes
+    segments: bytes
+    maximum: dict[str, int]
+    slots: dict[str, int]
+    arena: int
+    cache: int
+    logits: int
 
 
 def lower(graph, logits, letters):
@@ -52,7 +62,7 @@ def use_integers(ops):
 
 def fuse_seams(ops):
     """Replace an addition and the norm of its sum right after it by one op."""
-    out = []
+    out: list[Op] = []
     for op in ops:
         before = out[-1] if out else None
         if (
@@ -98,7 +108,10 @@ def plan_arena(tensors, ops, letters):
     ending: dict = {}
     for index, i in last.items():
         ending.setdefault(i, []).append(index)
-    final, free, size, sizes, placed = len(ops) - 1, [], 0, {}, set()
+    final, size = len(ops) - 1, 0
+    free: list[tuple[int, int]] = []
+    sizes: dict[int, int] = {}
+    placed: set[int] = set()
     for i, op in enumerate(ops):
         for t in op.outputs:
             root = _root(tensors, t)
@@ -166,7 +179,8 @@ def _pack(image, tensors, ops):
     image.tensors = b"".join(_tensor(tensors[index], order, sizes) for index in order)
     letters = program.LETTERS
     image.sizes = b"".join(program.SIZE.pack(letters.index(s.letter), s.mul, s.add, s.div) for s in sizes)
-    records, pool = [], []
+    records: list[bytes] = []
+    pool: list[int] = []
     for op in ops:
         attrs = [program.attribute(float(op.attrs[n]) if kind == "float" else op.attrs[n])
                  for n, kind in op.op.attrs.items()]  # fmt: skip

@@ -86,7 +86,7 @@ class Plan:
         """Return the Format that a tensor is to have; raise LlamafileError where it cannot be converted into it."""
         now = BY_ID.get(tensor.type)
         if now is None:
-            raise LlamafileError(f"{self.file.label}: tensor {tensor.name} is in {title(tensor.type)}, which this build "
+            raise LlamafileError(f"{self.file.label}: tensor {tensor.name} has {title(tensor.type)}, which this build "
                                  "cannot copy; look for a newer build")
         if self.request.kind == "COPY" or self._is_kept(tensor):
             return now

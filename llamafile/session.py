@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 
+from runtime._core import ffi
+
 from llamafile import fit
 from llamafile.errors import LlamafileError
 from llamafile.lower import lower
-from runtime._core import ffi
 from runtime.executor import Memory, Program
 from runtime.ops import PAGE
 
 
 class Session:
-    """`tokens` are the ids evaluated so far; `logits` points to the last row's floats, one a token of the vocabulary."""
+    """`tokens` are the ids evaluated so far; `logits` points to the last row's floats, one for each token there is."""
 
     def __init__(self, model, n_ctx=0, n_batch=512, cache_types=("f16", "f16"), all_logits=False):
         self.model, self.cache_types = model, tuple(cache_types)

@@ -1,4 +1,4 @@
-"""The shape of the source: imports point one way, every op has its kernel beside it, nothing heavy on the way to a token."""
+"""The shape of the source: imports point one way, ops have their kernels beside them, the way to a token is light."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ print(" ".join(new))
 
 @pytest.mark.models
 def test_nothing_heavy_is_imported_before_the_first_token(smollm2):
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{FIRST_TOKEN}", smollm2],
-                          capture_output=True, text=True, cwd=ROOT)  # fmt: skip
+    code = f"import sys; sys.path[:0] = {sys.path!r}\n{FIRST_TOKEN}"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code, smollm2], capture_output=True, text=True, cwd=ROOT)
     assert not done.returncode, done.stderr
     foreign = set(done.stdout.split()) - {"llamafile", "runtime", "zipalign", "gpu_modules", "__future__"} - LIGHT
     assert not foreign, f"imported on the way to the first token: {sorted(foreign)}"

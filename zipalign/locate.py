@@ -66,20 +66,19 @@ def directory_at(fd: int, label: str, at: int, end_record: bytes, strict: bool =
 
     Offsets that lack a base are corrected, as for a self-extractor's stub; strict refuses to.
     """
-    _, disk, first_disk, here, count, size, offset, _ = records.END.unpack_from(end_record)
-    comment, stop, behind = end_record[records.END.size :], at + len(end_record), at
-    wide = _end64(fd, label, at) if count == records.FULL16 or records.FULL32 in (size, offset) else None
-    if wide:
-        behind, here, count, size, offset = wide
-    if here != count or disk not in (0, records.FULL16) or first_disk not in (0, records.FULL16):
-        return None  # one volume of several
-    adjacent = behind - size
-    tries = [offset] if records.marked_end(comment) is not None or strict else [adjacent, offset]
+    facts, behind = records.end_facts(end_record), at
+    if facts and records.needs_end64(*facts):
+        behind, facts = _end64(fd, label, at) or (at, facts)
+    if facts is None:
+        return None
+    count, size, offset = facts
+    comment, adjacent = end_record[records.END.size :], behind - size
+    tries = (offset,) if strict or records.marked_end(comment) is not None else (adjacent, offset)
     for position in tries:
         if 0 <= position <= adjacent and not (strict and position != adjacent) and _begins(fd, label, position, size):
             if size > LARGEST_DIRECTORY:
                 raise ZipError(f"{label}: its ZIP directory would have {size} bytes; the file is damaged: get it again")
-            return Directory(position, size, count, position - offset, comment, stop)
+            return Directory(position, size, count, position - offset, comment, at + len(end_record))
     return None
 
 
@@ -88,19 +87,17 @@ def _begins(fd: int, label: str, position: int, size: int) -> bool:
     return size == 0 or pread(fd, min(size, 4), position, label) == records.CENTRAL_SIGN
 
 
-def _end64(fd: int, label: str, at: int) -> tuple[int, int, int, int, int] | None:
-    """Read the ZIP64 end record of an end record at `at`: its position, the two counts, size and offset; or None."""
-    locator_at = at - records.LOCATOR.size
-    if locator_at < records.END64.size:
+def _end64(fd: int, label: str, at: int) -> tuple[int, tuple[int, int, int]] | None:
+    """Find the ZIP64 end record that belongs to the end record at `at`: its position and facts, or None."""
+    last = at - records.LOCATOR.size - records.END64.size
+    if last < 0:
         return None
-    signature, _, where, _ = records.LOCATOR.unpack(pread(fd, records.LOCATOR.size, locator_at, label))
-    if signature != records.LOCATOR_SIGN:
-        return None
-    for position in (locator_at - records.END64.size, where):  # right before its locator, else where that says
-        if 0 <= position <= locator_at - records.END64.size:
-            fields = records.END64.unpack(pread(fd, records.END64.size, position, label))
-            if fields[0] == records.END64_SIGN:
-                return position, *fields[6:]
+    where = records.end64_place(pread(fd, records.LOCATOR.size, at - records.LOCATOR.size, label))
+    for position in (last, where):  # right before its locator, else where that says
+        if where is not None and position is not None and 0 <= position <= last:
+            facts = records.end64_facts(pread(fd, records.END64.size, position, label))
+            if facts:
+                return position, facts
     return None
 
 

@@ -139,11 +139,11 @@ class Archive:
         if member.header < 0 or member.header + head > self.size:
             raise ZipError(f"{self.label}: {member.name} would lie at byte {member.header} of {self.size}; "
                            "the file is truncated or damaged: get it again")
-        fields = records.LOCAL.unpack(pread(self.fd, head, member.header, self.label))
-        if fields[0] != records.LOCAL_SIGN:
+        distance = records.data_distance(pread(self.fd, head, member.header, self.label))
+        if distance is None:
             raise ZipError(f"{self.label}: {member.name} has no header at byte {member.header}; "
                            "the file is damaged: get it again")
-        offset = member.header + head + fields[9] + fields[10]
+        offset = member.header + distance
         if offset + member.compressed > self.size:
             raise ZipError(f"{self.label}: {member.name} would end at byte {offset + member.compressed} of "
                            f"{self.size}; the file is truncated: get it again")

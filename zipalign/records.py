@@ -96,6 +96,12 @@ def _wide(extra: bytes, values: tuple[int, int, int], label: str) -> list[int]:
     return wide
 
 
+def data_distance(header: bytes) -> int | None:
+    """How far behind the begin of a local header its member's data begin; None where that is no local header."""
+    fields = LOCAL.unpack(header)
+    return LOCAL.size + fields[9] + fields[10] if fields[0] == LOCAL_SIGN else None
+
+
 def local_facts(header: bytes) -> tuple[int, int, int, int, int, int, int]:
     """Return a local header's flags, method, CRC, packed and unpacked size, and the lengths of name and extra data."""
     _, _, flags, method, _, _, crc, compressed, size, n, x = LOCAL.unpack(header)
@@ -218,6 +224,31 @@ def end_records(count: int, size: int, offset: int, at: int, comment: bytes = b"
         count, size, offset = (FULL16, FULL32, FULL32) if zip64 else (
             min(count, FULL16), min(size, FULL32), min(offset, FULL32))
     return wide + END.pack(END_SIGN, 0, 0, count, count, size, offset, len(comment)) + comment
+
+
+def end_facts(record: bytes) -> tuple[int, int, int] | None:
+    """Return count, directory size and offset of an end record as they stand there; None for one volume of several."""
+    _, disk, first_disk, here, count, size, offset, _ = END.unpack_from(record)
+    if here != count or disk not in (0, FULL16) or first_disk not in (0, FULL16):
+        return None
+    return count, size, offset
+
+
+def needs_end64(count: int, size: int, offset: int) -> bool:
+    """Whether any of an end record's numbers says that it stands in the ZIP64 end record."""
+    return count == FULL16 or FULL32 in (size, offset)
+
+
+def end64_place(locator: bytes) -> int | None:
+    """Return where a ZIP64 locator says the ZIP64 end record lies; None where that is no locator."""
+    signature, _, where, _ = LOCATOR.unpack(locator)
+    return where if signature == LOCATOR_SIGN else None
+
+
+def end64_facts(record: bytes) -> tuple[int, int, int] | None:
+    """Return count, directory size and offset of a ZIP64 end record; None where that is none, or of several volumes."""
+    signature, _, _, _, _, _, here, count, size, offset = END64.unpack(record)
+    return (count, size, offset) if signature == END64_SIGN and here == count else None
 
 
 def comment_length(data: bytes, at: int = 0) -> int:

@@ -124,7 +124,7 @@ def _private_apt(folder: Path) -> list[str]:
         )
     (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
     (folder / "cache" / "archives" / "partial").mkdir(parents=True, exist_ok=True)
-    mirror, keyring = _debian_mirror()
+    mirror, keyring = debian_mirror()
     suites = sorted({source.suite for source in (CPYTHON, ZLIB, FFI)})
     (folder / "sources.list").write_text(
         "".join(f"deb-src [signed-by={keyring}] {mirror} {suite} main\n" for suite in suites)
@@ -139,7 +139,7 @@ def _private_apt(folder: Path) -> list[str]:
     return ["apt-get", *(word for key, value in settings.items() for word in ("-o", f"{key}={value}"))]
 
 
-def _debian_mirror() -> tuple[str, str]:
+def debian_mirror() -> tuple[str, str]:
     """Where this machine gets Debian's packages from, and the keyring they are signed by."""
     keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
     places = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]

@@ -1,4 +1,4 @@
-"""Llama 1, 2 and 3, Mistral, Mixtral: RMS norm, rotary positions, grouped-query attention, SwiGLU, experts where declared."""
+"""Llama 1, 2 and 3, Mistral, Mixtral: RMS norm, rotary positions, grouped-query attention, SwiGLU or experts."""
 
 from __future__ import annotations
 

@@ -9,7 +9,9 @@ from runtime import ops
 class Rope:
     """What a user may set over the file's keys; None leaves the file's own."""
 
-    __slots__ = ("attn_factor", "beta_fast", "beta_slow", "ext_factor", "freq_base", "freq_scale", "orig_ctx", "scaling")
+    __slots__ = (
+        "attn_factor", "beta_fast", "beta_slow", "ext_factor", "freq_base", "freq_scale", "orig_ctx", "scaling",
+    )  # fmt: skip
 
     def __init__(self, **given):
         for name in self.__slots__:

@@ -23,7 +23,9 @@ void lf_step_temperature(lf_sampler *s) {
 
 lf_key lf_draw(lf_sampler *s) {
     lf_candidates *c = &s->c;
-    double total = lf_total(c), target = lf_twister_double(&s->draw) * total, sum = 0;
+    /* A lone candidate costs mirostat no draw, the other chains one: so the seeds of llama.cpp give the same text. */
+    int lone = s->p.mirostat && c->count == 1;
+    double total = lf_total(c), target = lone ? 0 : lf_twister_double(&s->draw) * total, sum = 0;
     s->drawn_total = total;
     s->drawn_top = lf_top(c);
     s->drawn = c->count < 0 ? 2 : 1;

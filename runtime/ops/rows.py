@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .declare import np, op
+from .declare import op
 
 
 @op

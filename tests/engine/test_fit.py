@@ -25,7 +25,8 @@ def test_weights_that_do_not_fit_are_said_and_allowed(monkeypatch):
 
 
 def test_the_tightest_limit_counts(tmp_path, monkeypatch):
-    for name, text in (("meminfo", "MemTotal: 9 kB\nMemAvailable:     2048 kB\n"), ("max", "1500000\n"), ("current", "500000\n")):
+    files = {"meminfo": "MemTotal: 9 kB\nMemAvailable:     2048 kB\n", "max": "1500000\n", "current": "500000\n"}
+    for name, text in files.items():
         (tmp_path / name).write_text(text)
     monkeypatch.setattr(fit, "PROC", str(tmp_path / "meminfo"))
     monkeypatch.setattr(fit, "CGROUPS", ((str(tmp_path / "max"), str(tmp_path / "current")),))

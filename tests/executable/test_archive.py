@@ -33,9 +33,10 @@ OURS = len(MEMBERS) - 1
 def driver(tmp_path_factory):
     """The driver, compiled with the sanitizers."""
     target = tmp_path_factory.mktemp("driver") / "driver"
-    flags = "-std=gnu11 -O1 -g -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=all".split()
+    flags = ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", f"-I{LAUNCHER}"]
+    flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     sources = [ROOT / "tests" / "executable" / "archive_driver.c", LAUNCHER / "archive.c", LAUNCHER / "crc32.c"]
-    subprocess.run([os.environ.get("CC", "cc"), *flags, f"-I{LAUNCHER}", "-o", target, *sources], check=True)
+    subprocess.run([os.environ.get("CC", "cc"), *flags, "-o", target, *sources], check=True)
 
     def read(path):
         # What the launcher keeps until the process ends is no leak.

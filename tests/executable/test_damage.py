@@ -83,10 +83,10 @@ def test_truncated_within_the_weights(changed, lost):
 
 @pytest.mark.parametrize(
     "name",
-    ["py/encodings/__init__.pyc", "py/encodings/aliases.pyc", "py/runtime/launcher/run.pyc", "py/llamafile/__main__.pyc",
-     "py/zipalign/reader.pyc", "py/os.pyc"],
-)  # fmt: skip
+    ["encodings/__init__", "encodings/aliases", "runtime/launcher/run", "llamafile/__main__", "zipalign/reader", "os"],
+)
 def test_damaged_module_is_named(changed, packed, name):
+    name = f"py/{name}.pyc"
     at, size = _place(packed, name)
     done = changed(lambda data: _flip(data, at + size // 2))
     _is_told(done)
@@ -171,7 +171,13 @@ def test_numbers_out_of_range_in_the_directory(changed, packed):
     with Archive.open(packed) as archive:
         raw = archive.members.record("py/runtime/launcher/run.pyc")
         at = packed.read_bytes().rindex(raw, archive.directory.position)
-    fields = {"compressed": (20, "<I"), "size": (24, "<I"), "name": (28, "<H"), "extra": (30, "<H"), "offset": (42, "<I")}
+    fields = {
+        "compressed": (20, "<I"),
+        "size": (24, "<I"),
+        "name": (28, "<H"),
+        "extra": (30, "<H"),
+        "offset": (42, "<I"),
+    }
     for offset, kind in fields.values():
         for value in (0, 1, 0xFFFE, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF):
             limited = value & (0xFFFF if kind == "<H" else 0xFFFFFFFF)

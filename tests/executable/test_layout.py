@@ -46,7 +46,17 @@ def test_what_is_not_in_it(engine):
     with zipfile.ZipFile(engine) as archive:
         names = set(archive.namelist())
     tops = {name.split("/")[1].removesuffix(".pyc").removesuffix(".so") for name in names if name[:3] in ("py/", "ext")}
-    assert not tops & {"numpy", "PyInstaller", "pytest", "setuptools", "unittest", "test", "tkinter", "cffi", "pycparser"}
+    assert not tops & {
+        "numpy",
+        "PyInstaller",
+        "pytest",
+        "setuptools",
+        "unittest",
+        "test",
+        "tkinter",
+        "cffi",
+        "pycparser",
+    }
     assert "py/llamafile/freeze/__init__.pyc" not in names
     assert {"py/llamafile/__main__.pyc", "py/zipalign/__main__.pyc", "py/runtime/__init__.pyc", ".engine"} <= names
 

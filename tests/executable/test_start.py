@@ -96,7 +96,9 @@ def test_exit_status_and_streams(probe):
     assert (done.returncode, done.stderr) == (1, "one line\n")
     done = run(probe, "-c", "import atexit; atexit.register(print, 'last'); print('first')")
     assert done.stdout == "first\nlast\n"
-    done = run(probe, "-c", "import threading, time\nthreading.Thread(target=lambda: (time.sleep(.1), print('t'))).start()")
+    done = run(
+        probe, "-c", "import threading, time\nthreading.Thread(target=lambda: (time.sleep(.1), print('t'))).start()"
+    )
     assert done.stdout == "t\n"
     done = run(probe, "-c", "1/0")
     assert done.returncode == 1
@@ -158,14 +160,18 @@ def test_memory_files_that_may_not_be_executed(probe, level):
 def test_nothing_is_written(probe, tmp_path):
     if not shutil.which("strace"):
         pytest.skip("strace is not installed")
-    calls = "openat,open,creat,mkdir,mkdirat,rename,renameat2,link,symlink,symlinkat,unlink,unlinkat,mknod,mknodat,truncate"
+    calls = (
+        "openat,open,creat,mkdir,mkdirat,rename,renameat2,link,symlink,symlinkat,unlink,unlinkat,mknod,mknodat,truncate"
+    )
     text = "import isal.isal_zlib, zipfile_deflate64, _cffi_backend, mmap, struct, json, re"
     done = run("strace", "-f", "-qq", "-e", f"trace={calls}", "-o", tmp_path / "trace", probe, "-c", text)
     assert done.returncode == 0, done.stderr
     traced = (tmp_path / "trace").read_text().splitlines()
     assert any("/proc/self/exe" in line for line in traced)
     opened = ("open(", "openat(")
-    changing = [line for line in traced if not line.split(None, 1)[1].startswith(opened) or "O_WR" in line or "O_RDWR" in line]
+    changing = [
+        line for line in traced if not line.split(None, 1)[1].startswith(opened) or "O_WR" in line or "O_RDWR" in line
+    ]
     assert changing == []
 
 
@@ -183,7 +189,7 @@ def test_own_files_are_read_from_the_executable(probe):
 
 
 def test_every_module_can_be_imported(probe):
-    """What the collector left out must be missed by nobody: each module of ours and of the others is imported alone."""
+    """What the collector left out must be missed by nobody: each module of ours and of others is imported."""
     text = (
         "import _launcher, sys\nfrom llamafile import own\n"
         "names = [n[3:-4].replace('/', '.').removesuffix('.__init__') for n in own.archive().members if n[:3] == 'py/']\n"

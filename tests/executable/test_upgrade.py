@@ -1,4 +1,4 @@
-"""A new engine goes under old weights: nothing moves, nothing is lost, and at every moment the file runs or explains."""
+"""A new engine goes under old weights: nothing moves, nothing is lost, at every moment the file runs or explains."""
 
 from __future__ import annotations
 

@@ -94,14 +94,14 @@ def state(model: Tiny) -> dict[str, torch.Tensor]:
 
 
 def run(model: Tiny) -> np.ndarray:
-    """f32[TOKENS, VOCAB]: transformers' logits; every weight of the network must have been given."""
+    """f32[len(ROWS), VOCAB]: transformers' logits; every weight of the network must have been given."""
     network = AutoModelForCausalLM.from_config(config(model)).eval()
     missing, unexpected = network.load_state_dict(state(model), strict=False)
     allowed = {"lm_head.weight"} if model.tied else set()
     if unexpected or set(missing) - allowed:
         raise RuntimeError(f"{model.name}: missing {missing}, unexpected {unexpected}")
     with torch.no_grad():
-        return network(torch.tensor([tiny.tokens()])).logits[0].float().numpy()
+        return network(torch.tensor([tiny.tokens()])).logits[0, list(tiny.ROWS)].float().numpy()
 
 
 if __name__ == "__main__":

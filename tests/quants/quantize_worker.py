@@ -12,7 +12,7 @@ from tests.oracles.llama_cpp_worker import CPU_LIBRARY
 class Params(c.Structure):
     """llama_model_quantize_params: threads, file type, formats of output and embedding; switches; pointers."""
 
-    _fields_ = [("numbers", c.c_int32 * 4), ("switches", c.c_uint8 * 8), ("pointers", c.c_void_p * 8)]  # noqa: RUF012
+    _fields_ = [("numbers", c.c_int32 * 4), ("switches", c.c_uint8 * 8), ("pointers", c.c_void_p * 8)]
 
 
 def main(folder, source, target, *wishes):

@@ -152,7 +152,8 @@ def test_encoding_again_changes_little(format):
 def test_extreme_blocks(format):
     block = np.arange(format.block, dtype="f4") - format.block / 2
     flat, one = np.ones(format.block), np.eye(1, format.block)
-    for x in (flat * 0, flat, flat * -3e-3, block * 1e-45, block * 1e-8, block / format.block * 2 * 65504, one * 7, one * -7):
+    wide = block / format.block * 2 * 65504
+    for x in (flat * 0, flat, flat * -3e-3, block * 1e-45, block * 1e-8, wide, one * 7, one * -7):
         x = np.asarray(x, "f4").reshape(-1)
         done, packed = encode(format, x)
         y = decode(format, packed)

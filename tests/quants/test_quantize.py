@@ -22,15 +22,20 @@ from .conftest import HERE
 NUMBERS = {name: number for number, name in FILE_TYPES.items()}
 
 
-def craft(path, arch="llama", layers=8, width=256, ff=256, heads=8, kv=2, experts=0, tied=False, fused=False, kind="<f2"):
-    """Write a model without vocabulary: F32 vectors, and matrices in F16 or as told; return the path as str."""
+def craft(path, arch="llama", layers=8, width=256, ff=256, heads=8, kv=2, experts=0, tied=False, fused=False, rows=2,
+          kind="<f2"):
+    """Write a model without vocabulary, its matrices in F16 (or `kind`) with a few rows of the right length."""
     writer = gguf.GGUFWriter(path, arch)
-    for add, value in ((writer.add_block_count, layers), (writer.add_context_length, 128),
-                       (writer.add_embedding_length, width), (writer.add_feed_forward_length, ff),
-                       (writer.add_head_count, heads), (writer.add_head_count_kv, kv), (writer.add_vocab_size, 64),
-                       (writer.add_rope_dimension_count, width // heads), (writer.add_layer_norm_rms_eps, 1e-5),
-                       (writer.add_file_type, 1)):
-        add(value)
+    writer.add_block_count(layers)
+    writer.add_context_length(128)
+    writer.add_embedding_length(width)
+    writer.add_feed_forward_length(ff)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(kv)
+    writer.add_vocab_size(rows)
+    writer.add_rope_dimension_count(width // heads)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_file_type(1)
     if experts:
         writer.add_expert_count(experts)
         writer.add_expert_used_count(2)
@@ -40,24 +45,19 @@ def craft(path, arch="llama", layers=8, width=256, ff=256, heads=8, kv=2, expert
         plain = len(shape) == 1 or "gate_inp" in name
         writer.add_tensor(name, (rng.standard_normal(shape) * 0.02).astype("<f4" if plain else kind))
 
-    tensor("token_embd.weight", 64, width)
+    tensor("token_embd.weight", rows, width)
     tensor("output_norm.weight", width)
     if not tied:
-        tensor("output.weight", 64, width)
-    keys = width // heads * kv
+        tensor("output.weight", rows, width)
+    matrices = ["attn_qkv"] if fused else ["attn_q", "attn_k", "attn_v"]
+    kinds = "_exps" if experts else ""
     for i in range(layers):
-        shapes = {"attn_norm": (width,), "ffn_norm": (width,), "attn_output": (width, width)}
-        if fused:
-            shapes["attn_qkv"] = width + 2 * keys, width
-        else:
-            shapes |= {"attn_q": (width, width), "attn_k": (keys, width), "attn_v": (keys, width)}
-        if experts:
-            shapes |= {"ffn_gate_inp": (experts, width), "ffn_gate_exps": (experts, ff, width),
-                       "ffn_up_exps": (experts, ff, width), "ffn_down_exps": (experts, width, ff)}
-        else:
-            shapes |= {"ffn_gate": (ff, width), "ffn_up": (ff, width), "ffn_down": (width, ff)}
-        for name, shape in shapes.items():
-            tensor(f"blk.{i}.{name}.weight", *shape)
+        tensor(f"blk.{i}.attn_norm.weight", width)
+        tensor(f"blk.{i}.ffn_norm.weight", width)
+        for name in (*matrices, "attn_output", *(["ffn_gate_inp"] if experts else [])):
+            tensor(f"blk.{i}.{name}.weight", rows, width)
+        for name, length in (("ffn_gate", width), ("ffn_up", width), ("ffn_down", ff)):
+            tensor(f"blk.{i}.{name}{kinds}.weight", *([experts] if experts else []), rows, length)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -79,12 +79,12 @@ def contents(path):
 @pytest.fixture
 def small(tmp_path):
     """A model of two layers in F16."""
-    return craft(tmp_path / "small.gguf", layers=2)
+    return craft(tmp_path / "small.gguf", layers=2, rows=64)
 
 
 @pytest.mark.parametrize("model", [
     {"layers": 24}, {"kv": 8, "tied": True, "layers": 17}, {"width": 96, "ff": 160, "heads": 4, "layers": 16},
-    {"width": 48, "ff": 80, "heads": 4, "layers": 3}, {"experts": 8}, {"experts": 4}, {"layers": 80, "ff": 256},
+    {"width": 48, "ff": 80, "heads": 4, "layers": 3}, {"experts": 8}, {"experts": 4}, {"layers": 80},
     {"arch": "phi3", "fused": True, "layers": 16},
 ], ids=["grouped", "tied", "narrow", "odd", "mixtral", "experts", "70b", "fused"])
 def test_every_mix_is_llama_cpps(model, tmp_path, capsys):
@@ -121,7 +121,7 @@ def test_contents_keys_and_message(small, tmp_path, capsys):
 
 
 def test_threads_change_nothing(tmp_path):
-    source = craft(tmp_path / "in.gguf", layers=1, width=512, ff=2048)
+    source = craft(tmp_path / "in.gguf", layers=1, width=512, rows=1500)
     written = []
     for threads in ("1", "3", "7"):
         quantize.main([source, str(tmp_path / "out.gguf"), "Q5_K_S", threads])
@@ -188,7 +188,8 @@ def test_quantized_input_needs_consent(small, tmp_path):
     (["x.gguf", "y.gguf", "Q9"], "Q9 is no type"), (["x.gguf", "y.gguf", "IQ2_XXS"], "IQ2_XXS is no type"),
     (["x.gguf", "y.gguf", "Q4_0", "none"], "none is no number"), (["x.gguf", "y.gguf", "Q4_0", "0"], "0 is no number"),
     (["x.gguf", "y.gguf", "Q4_0", "2", "3"], "2 3 is no number"), (["--imatrix", "f", "x.gguf", "Q4_0"], "--imatrix"),
-    (["--output-tensor-type", "iq2_xxs", "x", "Q4_0"], "iq2_xxs is no format"), (["missing.gguf", "Q4_0"], "missing.gguf"),
+    (["--output-tensor-type", "iq2_xxs", "x", "Q4_0"], "iq2_xxs is no format"),
+    (["missing.gguf", "Q4_0"], "missing.gguf"),
 ])
 def test_wrong_words(words, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -200,12 +201,12 @@ def test_wrong_words(words, said, tmp_path, monkeypatch):
 
 
 def test_broken_numbers_are_named(tmp_path):
-    source = craft(tmp_path / "in.gguf", layers=1, kind="<f4")
+    source = craft(tmp_path / "in.gguf", layers=1, rows=5, kind="<f4")
     place = next(t.data_offset for t in gguf.GGUFReader(source).tensors if t.name == "blk.0.ffn_up.weight")
     with open(source, "r+b") as file:
         file.seek(place + 4 * (256 * 3 + 17))
         file.write(np.array([np.nan], "<f4").tobytes())
-    with pytest.raises(LlamafileError, match=r"blk.0.ffn_up.weight has nan in row 3, column 17, which Q4_0 cannot hold"):
+    with pytest.raises(LlamafileError, match=r"ffn_up\.weight has nan in row 3, column 17, which Q4_0 cannot hold"):
         quantize.main([source, str(tmp_path / "out.gguf"), "Q4_0"])
     assert os.listdir(tmp_path) == ["in.gguf"]
 

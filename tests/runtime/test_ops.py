@@ -107,7 +107,8 @@ def test_columns_and_threads_do_not_change_a_bit(isa, name):
     rng = rng_of(name)
     n, k = 45, max(192, FORMATS[name].block)
     x = rng.normal(0, 2, (33, k)).astype("f4")
-    w = Block(name, (n, k), rng) if name in QUANTS else rng.normal(0, 1, (n, k)).astype({"f32": "f4", "f16": "f2"}[name])
+    dense = rng.normal(0, 1, (n, k)).astype("f2" if name == "f16" else "f4")
+    w = Block(name, (n, k), rng) if name in QUANTS else dense
 
     def product(rows, threads):
         machine = Machine()
@@ -149,7 +150,8 @@ def test_routing(isa):
     logits[3] = 1.0  # ties: the lower id first
     for normalize in (0, 1):
         check(isa, "route", (logits,), {"used": 3, "normalize": normalize}, 1e-5, 2)
-    check(isa, "weighted_sum", (rng.normal(0, 1, (9, 3, 70)).astype("f4"), rng.random((9, 3)).astype("f4")), {}, 1e-5, 2)
+    parts, weights = rng.normal(0, 1, (9, 3, 70)).astype("f4"), rng.random((9, 3)).astype("f4")
+    check(isa, "weighted_sum", (parts, weights), {}, 1e-5, 2)
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -227,7 +229,7 @@ def test_attention(isa, rows):
 def test_attention_is_the_same_alone_and_in_a_batch(isa):
     """A row's result does not depend on the schedule (few rows: by splits; many: by tiles) or on threads."""
     rng = rng_of("batch")
-    q, k, v, positions, starts, lengths, pages, where = attention_case(rng, 40, 6, 2, 64, 64)
+    q, k, v, positions, _, lengths, pages, where = attention_case(rng, 40, 6, 2, 64, 64)
 
     def run(first, last, threads):
         machine = Machine()

@@ -6,10 +6,10 @@ import struct
 
 import numpy as np
 import pytest
+from runtime._core import ffi, lib
 
 from llamafile.lower import Image, _pack
 from runtime import program
-from runtime._core import ffi, lib
 from runtime.executor import Memory, Program
 from runtime.ops import RuntimeFault
 from runtime.threads import Pool
@@ -23,15 +23,17 @@ def test_records_are_frozen():
     assert sizes == [56, 16, 16, 20]
     assert sizes == [lib.lf_sizeof(i) for i in range(4)]
     offsets = {
-        "lf_tensor": {"dtype": 0, "home": 2, "base": 4, "ne": 8, "stride": 24, "offset": 40, "mapping": 48, "device": 50},
+        "lf_tensor": {
+            "dtype": 0, "home": 2, "base": 4, "ne": 8, "stride": 24, "offset": 40, "mapping": 48, "device": 50,
+        },
         "lf_op": {"op": 0, "flags": 2, "layer": 4, "device": 6, "args": 8, "n_out": 12, "n_in": 13, "n_attr": 14},
         "lf_size": {"letter": 0, "mul": 4, "add": 8, "div": 12},
         "lf_segment": {"device": 0, "n_in": 2, "n_out": 4, "first": 8, "count": 12, "copies": 16},
     }
     for name, fields in offsets.items():
         assert {f: ffi.offsetof(name, f) for f in fields} == fields
-    assert [lib.LF_LETTER_T, lib.LF_LETTER_S, lib.LF_LETTER_O, lib.LF_LETTER_C, lib.LF_LETTER_P] == list(range(5))
-    homes = [lib.LF_HOME_WEIGHT, lib.LF_HOME_ARENA, lib.LF_HOME_CACHE, lib.LF_HOME_STATE, lib.LF_HOME_INPUT, lib.LF_HOME_VIEW]
+    assert [getattr(lib, "LF_LETTER_" + letter) for letter in program.LETTERS] == list(range(5))
+    homes = [getattr(lib, "LF_HOME_" + name) for name in ("WEIGHT", "ARENA", "CACHE", "STATE", "INPUT", "VIEW")]
     assert homes == [program.WEIGHT, program.ARENA, program.CACHE, program.STATE, program.INPUT, program.VIEW]
 
 

@@ -88,6 +88,8 @@ class Reference:
         return int(self.ids[place])
 
     def pick(self) -> int:
+        if self.p.mirostat and len(self.ids) == 1:
+            return 0
         running, draw = np.cumsum(self.probabilities()), self.draw.double()
         self.near(running[:-1], draw)
         return min(int(np.searchsorted(running, draw)), len(self.ids) - 1)

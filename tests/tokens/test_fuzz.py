@@ -6,7 +6,6 @@ import itertools
 import random
 
 import pytest
-
 from llamafile._native import lib
 
 from . import driver as drivers

@@ -31,12 +31,34 @@ def oracle(pre, text):
 
 
 def same(driver, pre, text):
-    """Compare in chunks, because the patterns are slow on long strings."""
+    """Compare the words of a text."""
     got, want = driver.split(number(pre), text), oracle(pre, text)
     assert "".join(got) == text
     for i, (a, b) in enumerate(zip(got, want, strict=False)):
         assert a == b, (pre, got[max(0, i - 3) : i + 3], want[max(0, i - 3) : i + 3])
     assert len(got) == len(want)
+
+
+CASES = (
+    "", " ", "a", "'", "''", "'s'S'ſ'ſa'ſſ", "'t'T'tt'Tt", "'re'RE'rE'Re'r'rx", "'ve'VE'll'LL'lL'l'd'D'm'M'x",
+    "x's x'S x'ſ x'LLy", "a 's 't", "' s", "'\ns", "  a", " \n a", " \n\n a", "\n \na", " \t\n\r\n  b", "a  ", "a \n",
+    "a\n ", "\r\na", "\ta", "\t a", "\n\n", "\u3000a", "\u3000\u3000、", "\u3000、", "a\u3000", "\u00a0\u00a0x",
+    "\u2028x", "1", "12", "123", "1234", "12345678", " 12 345", "a1b22c333d", "²½Ⅷ٣१1", "!a", "!!a", "! a", " !a",
+    "?!\n\n/x", "!/\r\n/", "a/b//c", "$+<=>^~|`", "a`b", "ABc", "aBC", "ABC", "ABCdEF", "éÉé", "ßẞİıǅa", "AʰBªc",
+    "AあB", "あABCa", "Aあ", "あ", "的A的a的", "\u0301", "\u0301a", "\u0301A", "\u0301AB c", "a\u0301", "A\u0301B",
+    "\u0301\u0301.", ".\u0301.", "!\u0301a", "1\u0301", " \u0301", "가\u0301가", "一龥ࠀ가힣", "あンーｱ", "的あ的",
+    "x的y", "Ａａ０！", "x\u0378y", "\x00\x1c\x85", "\ue000a", "😀a😀", "a\u200db", "HTTPServer's", "iPhone'S x",
+    "don't DON'T", "x\r\r\n\ny", "   \r\n   ", "。。\n", "[a](b)", "#a#", "@x @y", "a_b-c", "\u1f7d\u03ce",
+)
+
+
+@pytest.mark.parametrize("pre", PATTERNS)
+def test_cases(driver, pre):
+    for case in CASES:
+        same(driver, pre, case)
+        for other in ("'s", " ", "\n", "1", "!", "a", "A", "的", "\u0301"):
+            same(driver, pre, case + other)
+            same(driver, pre, other + case)
 
 
 @pytest.mark.parametrize("pre", PATTERNS)

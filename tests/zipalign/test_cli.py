@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import pty
 import shutil
+import struct
 import subprocess
 import sys
+import termios
 import time
 import zipfile
 from pathlib import Path
@@ -212,7 +215,7 @@ def test_help_of_what_an_earlier_run_left(folder):
     assert "packaging was interrupted" in done.stderr and len(done.stdout.splitlines()) == 2
     assert "packaging was interrupted" in zipalign("--check", "a.zip", cwd=folder, code=1).stderr
     done = zipalign("a.zip", "llava-v1.5-7b-Q8_0.gguf", cwd=folder)
-    assert f"a.zip: an earlier run was interrupted; dropping the " in done.stderr
+    assert "a.zip: an earlier run was interrupted; dropping the " in done.stderr
     assert f"behind the last good directory (1 members, byte {start})" in done.stderr
     assert zipalign("--check", "a.zip", cwd=folder).stdout == "a.zip: 2 members: good\n"
 
@@ -222,6 +225,7 @@ def test_progress_only_on_a_terminal(tmp_path):
     done = zipalign("a.zip", "model", cwd=tmp_path)
     assert done.stderr == ""
     parent, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("4H", 25, 80, 0, 0))
     running = subprocess.Popen([sys.executable, "-m", "zipalign", "b.zip", "model"], cwd=tmp_path, stderr=child,
                                env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])})
     os.close(child)

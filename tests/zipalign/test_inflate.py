@@ -18,7 +18,7 @@ from zipalign.reader import Archive
 from zipalign.sources import Entry, Part
 from zipalign.writer import append
 
-MODEL = noise(3 << 20) + WORDS * 40 + bytes(5 << 20)
+MODEL = noise(3 << 20) + WORDS * 40 + bytes(5 << 20) + noise(1000, 1)
 
 
 def packed(folder: Path, method: str) -> Path:
@@ -26,7 +26,8 @@ def packed(folder: Path, method: str) -> Path:
     oracles.need("7z")
     (folder / "model.gguf").write_bytes(MODEL)
     path = folder / f"{method}.zip"
-    subprocess.run(["7z", "a", "-tzip", f"-mm={method}", path, "model.gguf"], cwd=folder, check=True, capture_output=True)
+    command = ["7z", "a", "-tzip", f"-mm={method}", path, "model.gguf"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
     return path
 
 
