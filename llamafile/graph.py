@@ -225,7 +225,7 @@ class Graph:
         return self.known[name]
 
     def cache(self, name, rows, kind=0):
-        """Store rows [T, heads, size] in a cache of their own (kind 0: keys, 1: values); returns it, [C, heads, size]."""
+        """Store rows [T, heads, size] in a cache of their own (0: keys, 1: values); returns it, [C, heads, size]."""
         _, heads, size = rows.shape
         dtype = self.cache_types[kind]
         if size % FORMATS[dtype].block:

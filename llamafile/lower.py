@@ -53,7 +53,8 @@ def use_integers(ops):
             x = op.inputs[0]
             if x.index not in made:
                 quantized = Tensor(x.graph, "a8", x.shape, program.ARENA, "quantize_rows")
-                out.append(Op(OPS["quantize_rows"], (quantized,), (x,), {"tiled": int(x.index not in by_expert)}, op.layer))
+                attrs = {"tiled": int(x.index not in by_expert)}
+                out.append(Op(OPS["quantize_rows"], (quantized,), (x,), attrs, op.layer))
                 made[x.index] = quantized
             op = Op(OPS[name], op.outputs, (made[x.index], *op.inputs[1:]), op.attrs, op.layer)
         out.append(op)

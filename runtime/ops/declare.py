@@ -6,7 +6,7 @@ OPS: dict[str, Op] = {}  # by name, in declaration order; the position is the op
 
 
 class RuntimeFault(Exception):
-    """What can go wrong in this room: a graph that an op refuses, a program that C refuses, memory that is not there."""
+    """What can go wrong in this room: a graph that an op refuses, a program that C refuses, memory that is missing."""
 
 
 class LazyNumpy:

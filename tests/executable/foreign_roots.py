@@ -60,7 +60,7 @@ def try_in(root: Path, executable: Path, model: Path) -> str:
 
 def _inside(root: Path, *command: str) -> str:
     """Run a command with the folder as its root, with /proc and nothing else of this machine."""
-    script = 'mkdir -p "$0/proc"; mount -t proc none "$0/proc"; root=$0; exec env -i chroot "$root" "$@"'
+    script = 'mkdir -p "$0/proc"; mount -t proc none "$0/proc"; root=$0; exec env -i "$(command -v chroot)" "$root" "$@"'
     words = ["unshare", "--mount", "--pid", "--fork", "sh", "-ec", script, os.fspath(root), *command]
     done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300)
     if done.returncode:

@@ -1,4 +1,4 @@
-"""Runs inside a child process: drives a prebuilt llama.cpp's samplers through ctypes; cases in, choices out, as JSON."""
+"""Runs inside a child process: drives a prebuilt llama.cpp's samplers through ctypes; cases in, choices out (JSON)."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ def cases():
     """Every set of fields on a few vocabularies: small ones repeat themselves, so that penalties have work."""
     for place, fields in enumerate(FIELDS):
         for n in (4, 50, 3000):
-            params = Params(**{"seed": 100 * place + n, "dry_penalty_last_n": 64, "dry_sequence_breakers": (), **fields})
-            yield params, n
+            seeded = {"seed": 100 * place + n, "dry_penalty_last_n": 64, "dry_sequence_breakers": (), **fields}
+            yield Params(**seeded), n
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,8 @@ def theirs():
         pytest.skip(str(problem))
     asked = [({name: getattr(p, name) for name in Params.__slots__ if isinstance(getattr(p, name), PLAIN)}, n, STEPS)
              for p, n in cases()]  # fmt: skip
-    done = subprocess.run([sys.executable, "-m", "tests.sampling.llama_cpp_worker", str(folder)], input=json.dumps(asked),
-                          capture_output=True, text=True)  # fmt: skip
+    command = [sys.executable, "-m", "tests.sampling.llama_cpp_worker", str(folder)]
+    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
