@@ -171,6 +171,9 @@ static int lf_check_tensor(lf_program *p, int i, lf_fault f) {
     const lf_memory *home = lf_home(p, t);
     if (!home || t->offset < 0 || t->offset > home->size || bytes > home->size - t->offset)
         return lf_fail(f, "tensor %d lies outside its home", i);
+    int alignment = t->dtype == LF_A8 ? 64 : block > 1 ? 1 : size; /* blocks are packed: they may lie anywhere */
+    if (((uintptr_t)home->address + (uint64_t)t->offset) % (unsigned)alignment)
+        return lf_fail(f, "tensor %d does not lie on a multiple of %d bytes", i, alignment);
     return 0;
 }
 

@@ -16,7 +16,9 @@ def main() -> None:
 
             command(prog_name="zipalign")
     except ZipError as problem:
-        sys.exit(f"zipalign: {problem}")
+        from zipalign.cli import printable
+
+        sys.exit(f"zipalign: {printable(str(problem))}")
     except Stopped as stopped:
         end_by(stopped.number)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 
 from zipalign import ZipError, records
@@ -33,6 +34,8 @@ def _older(path: str | os.PathLike) -> Iterator[str]:
     except OSError:
         return  # it has been said
     try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return
         size = os.fstat(fd).st_size
         found = search_back(fd, os.fspath(path), size)
         if found and found.stop < size:

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 
 import click
 
@@ -31,6 +32,11 @@ the next run drops what it left.
 A member is named as its FILE without a leading /, ./ or ../; see -j. All members have one date; see -N. The archive is
 the same in every time zone.
 """
+
+
+def printable(text: str) -> str:
+    """Escape text in which a member's name would play tricks on a terminal."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
 class _Level(click.Option):
@@ -132,6 +138,8 @@ def _bar(total: int) -> Iterator[Progress]:
 def _list(path: str, names: Iterable[str]) -> None:
     """Print a line for each member."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     with Archive.open(path) as archive:
         if archive.interrupted is not None:
             click.echo(f"zipalign: {path}: packaging was interrupted or is still under way; these are the members of "
@@ -142,9 +150,8 @@ def _list(path: str, names: Iterable[str]) -> None:
             if member is None:
                 raise ZipError(f"{path}: has no member {name}; see what it has: zipalign --list {path}")
             offset = archive.data_offset(member)
-            shown = name.encode(errors="surrogateescape").decode(errors="replace")
             print(f"{offset:16} {min(offset & -offset, LARGEST_ALIGN):10} {member.size:16} {member.compressed:16} "
-                  f"{METHODS.get(member.method, member.method):9} {shown}")
+                  f"{METHODS.get(member.method, member.method):9} {printable(name)}")
 
 
 def _check(path: str, align: int | None) -> None:
@@ -153,7 +160,7 @@ def _check(path: str, align: int | None) -> None:
     with _bar(_size(path)) as progress:
         for line in checked(path, align, progress):
             count += 1
-            click.echo(f"zipalign: {line}", err=True)
+            click.echo(f"zipalign: {printable(line)}", err=True)
     if count:
         raise ZipError(f"{path}: {count} problem{'s' * (count > 1)} found; see above")
     with Archive.open(path) as archive:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 
 from zipalign import ZipError, records
@@ -52,11 +51,11 @@ def _unpacked(archive: Archive, member: Member) -> Iterator[bytes | memoryview]:
         raise ZipError(f"{archive.label}: {member.name} is compressed by method {member.method}; unpack it with the "
                        "program that made it and add it again")
     begin = archive.data_offset(member)
-    with contextlib.closing(summed(archive.fd, begin, begin + member.compressed, 0, archive.label)) as blocks:
-        try:
-            yield from decode(block for block, _ in blocks)
-        except DAMAGE as problem:
-            raise _damaged(archive, member) from problem
+    blocks = summed(archive.fd, begin, begin + member.compressed, 0, archive.label)
+    try:
+        yield from decode(block for block, _ in blocks)
+    except DAMAGE as problem:
+        raise _damaged(archive, member) from problem
 
 
 def _damaged(archive: Archive, member: Member) -> ZipError:

@@ -93,8 +93,10 @@ def _end64(fd: int, label: str, at: int) -> tuple[int, tuple[int, int, int]] | N
     if last < 0:
         return None
     where = records.end64_place(pread(fd, records.LOCATOR.size, at - records.LOCATOR.size, label))
+    if where is None:
+        return None
     for position in (last, where):  # right before its locator, else where that says
-        if where is not None and position is not None and 0 <= position <= last:
+        if position <= last:
             facts = records.end64_facts(pread(fd, records.END64.size, position, label))
             if facts:
                 return position, facts
@@ -103,10 +105,13 @@ def _end64(fd: int, label: str, at: int) -> tuple[int, tuple[int, int, int]] | N
 
 def pread(fd: int, size: int, offset: int, label: str) -> bytes:
     """Read exactly so many bytes; the kernel may give less than asked for (2 GiB at most)."""
-    data = os.pread(fd, size, offset)
-    while len(data) < size:
-        more = os.pread(fd, size - len(data), offset + len(data))
-        if not more:
-            raise ZipError(f"{label}: ends at byte {offset + len(data)} while it is being read; the file is truncated")
-        data += more
+    try:
+        data = os.pread(fd, size, offset)
+        while len(data) < size:
+            more = os.pread(fd, size - len(data), offset + len(data))
+            if not more:
+                raise ZipError(f"{label}: ends at byte {offset + len(data)}, before what it should hold; get it again")
+            data += more
+    except OSError as problem:
+        raise ZipError(f"{label}: cannot be read: {problem.strerror}; check the file and its disk") from problem
     return data

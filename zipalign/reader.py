@@ -94,17 +94,13 @@ class Archive:
 
     def __init__(self, fd: int, label: str, end: int | None = None):
         self._owned, self.fd, self.label = False, fd, label
-        try:
-            self.size = os.fstat(fd).st_size
-            self.interrupted, self.directory = locate(fd, label, self.size if end is None else min(end, self.size))
-            if self.directory is None and self.interrupted is None:
-                raise ZipError(f"{label}: does not end in a ZIP directory; it is no archive, or a truncated one: get "
-                               "it again")
-            where = self.directory or Directory(0, 0, 0, 0, b"", 0)
-            raw = pread(fd, where.size, where.position, label)
-        except OSError as problem:
-            raise ZipError(f"{label}: cannot be read: {problem.strerror}; check the file and its disk") from problem
-        self.members = Members(raw, where.count, where.base, label)
+        self.size = os.fstat(fd).st_size
+        self.interrupted, self.directory = locate(fd, label, self.size if end is None else min(end, self.size))
+        if self.directory is None and self.interrupted is None:
+            raise ZipError(f"{label}: does not end in a ZIP directory; it is no archive, or a truncated one: get it "
+                           "again")
+        where = self.directory or Directory(0, 0, 0, 0, b"", 0)
+        self.members = Members(pread(fd, where.size, where.position, label), where.count, where.base, label)
 
     @classmethod
     def open(cls, path: str | os.PathLike) -> Archive:

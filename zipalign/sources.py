@@ -53,6 +53,7 @@ class Source:
 
     def __init__(self, entry: Entry, size: int, mode: int):
         self.entry, self.raw_name, self.mode = entry, _raw_name(entry.name), mode | stat.S_IFREG
+        self.size = size
         self.bound = size + (size // 1000 + 64 if entry.level else 0)  # deflate grows by 5 bytes per 16 KiB at most
         self.extra, self.moment = b"", records.EPOCH
         if entry.mtime is not None:
@@ -73,15 +74,15 @@ class Content(Source):
 
     def __init__(self, entry: Entry, size: int, mode: int, path: str | None = None):
         super().__init__(entry, size, mode)
-        self._path, self._size = path, size
+        self._path = path
 
     def read(self) -> bytes | bytearray | memoryview:
         """Return the bytes."""
         if self._path is None:
             return memoryview(self.entry.source).cast("B")  # type: ignore[arg-type]
         with _reading(self._path) as fd:
-            data = os.read(fd, self._size + 1)
-        if len(data) != self._size:
+            data = os.read(fd, self.size + 1)
+        if len(data) != self.size:
             raise ZipError(f"{self._path}: changed while it was read; run again when nothing writes to it")
         return data
 
@@ -90,8 +91,8 @@ class Range(Source):
     """A file, or a part of one."""
 
     def __init__(self, entry: Entry, part: Part | None, path: str | None, found: os.stat_result, mode: int):
-        self.begin, self.size = (part.begin, part.size) if part else (0, found.st_size)
-        super().__init__(entry, self.size, mode)
+        super().__init__(entry, part.size if part else found.st_size, mode)
+        self.begin = part.begin if part else 0
         self._part, self._path, self._found = part, path, found
         self.label = part.label if part else str(path)
 
@@ -108,9 +109,8 @@ class Range(Source):
     @contextlib.contextmanager
     def chunks(self) -> Iterator[Iterator[memoryview]]:
         """Open the file and give its blocks."""
-        with (self.opened() as fd,
-              contextlib.closing(summed(fd, self.begin, self.begin + self.size, 0, self.label)) as blocks):
-            yield (block for block, _ in blocks)
+        with self.opened() as fd:
+            yield (block for block, _ in summed(fd, self.begin, self.begin + self.size, 0, self.label))
 
     def compare(self, crc: int) -> None:
         """Raise ZipError where the part's sum was known and is another."""
@@ -126,7 +126,15 @@ class Stream(Source):
     @contextlib.contextmanager
     def chunks(self) -> Iterator[Iterable[bytes]]:
         """Give the chunks."""
-        yield self.entry.source  # type: ignore[misc]
+        yield self._read()
+
+    def _read(self) -> Iterator[bytes]:
+        """Pass the chunks on; an error of the system in reading them is theirs, not the archive's."""
+        try:
+            yield from self.entry.source  # type: ignore[misc]
+        except OSError as problem:
+            raise ZipError(f"{self.entry.name}: cannot be read: {problem.strerror or problem}; check where it comes "
+                           "from") from problem
 
 
 def prepared(entries: Iterable[Entry]) -> list[Content | Range | Stream]:

@@ -137,7 +137,6 @@ class Transaction:
         directory = b"".join([*self.kept.values(), *new])
         comment = self.directory.comment if self.directory else b""
         close = records.end_records(len(self.kept) + len(new), len(directory), at, at + len(directory), comment, zip64)
-        self._tail = (0, 0, 0)  # count, size and position of the directory that the file's end speaks of
         self._margin = 0
         self.put(at, directory + close)
         if sync:

@@ -19,7 +19,6 @@ from zipalign.transaction import Transaction
 SMALL = 1 << 20  # bytes of pieces that are gathered into one write
 LARGEST_GAP = 4096  # bytes of zeros that are written rather than left a hole
 
-
 Sources = list[Content | Range | Stream]
 
 
@@ -190,7 +189,8 @@ def _member(source: Source) -> Member:
     """Make the member of an entry, its sizes and sum still zero."""
     member = Member()
     member.name, member.flags, member.host = source.entry.name, records.UTF8, records.UNIX
-    member.method = records.DEFLATED if source.entry.level and source.bound else records.STORED
+    deflate = source.entry.level and (source.size or source.unbounded)  # some programs reject an empty deflated one
+    member.method = records.DEFLATED if deflate else records.STORED
     member.crc = member.size = member.compressed = member.header = 0
     member.date, member.time = source.moment
     member.external = source.mode << 16

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import llamafile
 from llamafile.errors import LlamafileError
-from llamafile.freeze import assemble, bytecode, collect, cpython, link, natives, zig
+from llamafile.freeze import assemble, bytecode, collect, cpython, licenses, link, natives, zig
 
 
 def build(output: Path, python: link.Python, work: Path) -> None:
@@ -19,8 +19,8 @@ def build(output: Path, python: link.Python, work: Path) -> None:
     head = link.link_head(python, objects, work / "link")
     inside = {*python.builtin, *objects}
     members = head.members | bytecode.compile_all(found.modules, python.command)
-    members |= natives.extension_members(found, inside)
-    members |= collect.data_members()
+    members |= natives.extension_members(found, inside, python.target)
+    members |= collect.data_members() | licenses.license_members(found, python)
     facts = {
         "version": llamafile.VERSION,
         "revision": revision(),

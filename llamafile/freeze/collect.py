@@ -87,7 +87,11 @@ def collect(work: Path) -> Collection:
     )
     command = [sys.executable, "-m", "PyInstaller", "--log-level=WARN", "--noconfirm"]
     command += [f"--workpath={work / 'scratch'}", f"--distpath={work / 'dist'}", str(spec)]
-    environment = {**os.environ, "PYINSTALLER_CONFIG_DIR": str(work / "config"), "PYTHONPATH": str(ROOT)}
+    environment = {
+        **os.environ,
+        "PYINSTALLER_CONFIG_DIR": str(work / "config"),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
+    }
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise LlamafileError(f"PyInstaller: the analysis failed; its last words: {done.stderr.strip()[-2000:]}")
@@ -119,7 +123,7 @@ def _extension_module(name: str) -> str:
 
 
 def for_library(found: Collection, standard: Path) -> Collection:
-    """The collection with another standard library of the same version: its sources, none of this one's extensions."""
+    """The collection with another standard library of this version: its sources, none of this one's extensions."""
     here = Path(sysconfig.get_path("stdlib"))
     if here.samefile(standard):
         return found
@@ -134,7 +138,7 @@ def for_library(found: Collection, standard: Path) -> Collection:
 
 
 def data_members() -> dict[str, bytes]:
-    """What the packages read that is no Python: sources for GPU modules, pages, texts, under the names they have here."""
+    """What the packages read that is no Python: sources for GPU modules, pages, texts, by the names they have here."""
     members = {}
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*")):

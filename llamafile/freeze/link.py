@@ -17,6 +17,11 @@ from llamafile.freeze import zig
 from llamafile.freeze.collect import ROOT
 
 LAUNCHER = ROOT / "runtime" / "launcher"
+_LICENSES_AT_HAND = (
+    Path("/usr/share/doc") / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "copyright",
+    Path(sysconfig.get_path("stdlib")) / "LICENSE.txt",  # where an installation from upstream has it
+)
+SYSTEM_LIBRARIES = ("-lpthread", "-ldl", "-lutil", "-lm")  # parts of the C library
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 
 # What the file does by the name it is called by; the last row is for every other name.
@@ -37,6 +42,7 @@ class Python(NamedTuple):
     cc: list[str]
     target: str
     at_hand: bool
+    licenses: dict[str, Path]  # of CPython and what is linked with it
 
 
 def python_at_hand() -> Python:
@@ -44,12 +50,7 @@ def python_at_hand() -> Python:
     get = sysconfig.get_config_var
     static = Path(get("LIBPL") or "/nonexistent") / str(get("LIBRARY"))
     shared = Path(get("LIBDIR") or "/nonexistent") / str(get("INSTSONAME"))
-    flags = [
-        w
-        for name in ("LIBS", "MODLIBS", "SYSLIBS")
-        for w in str(get(name) or "").split()
-        if not w.startswith(("-L", "-Wl"))
-    ]
+    words = " ".join(str(get(name) or "") for name in ("LIBS", "MODLIBS", "SYSLIBS")).split()
     cc = os.environ.get("CC", "cc").split()
     return Python(
         command=[sys.executable],
@@ -58,12 +59,24 @@ def python_at_hand() -> Python:
         includes=sorted({f"-I{sysconfig.get_path(name)}" for name in ("include", "platinclude")}),
         library=static if static.is_file() else None,
         shared=shared if shared.is_file() else None,
-        link_flags=[*dict.fromkeys(flags), "-lpthread", "-ldl", "-lutil", "-lm"],
+        link_flags=[*_library_flags(words, cc), *SYSTEM_LIBRARIES],
         standard=Path(sysconfig.get_path("stdlib")),
         cc=cc,
         target=f"{os.uname().machine}-linux-gnu",
         at_hand=True,
+        licenses={f"python/{text.name}": text for text in _LICENSES_AT_HAND if text.is_file()},
     )
+
+
+def _library_flags(words: list[str], cc: list[str]) -> list[str]:
+    """The libraries that a libpython asks for beyond the C library, static ones where they are installed."""
+    found = []
+    for flag in dict.fromkeys(word for word in words if word.startswith("-l") and word not in SYSTEM_LIBRARIES):
+        archive = f"lib{flag[2:]}.a"
+        done = subprocess.run([*cc, f"-print-file-name={archive}"], capture_output=True, text=True)
+        path = done.stdout.strip()
+        found.append(path if os.path.isabs(path) and os.path.isfile(path) else flag)
+    return found
 
 
 def python_built(folder: Path) -> Python:
@@ -80,11 +93,13 @@ def python_built(folder: Path) -> Python:
         includes=[f"-I{tree / 'Include'}", f"-I{tree}"],
         library=next(tree.glob("libpython3.*.a"), None),
         shared=None,
-        link_flags=[str(deps / "lib" / "libz.a"), str(deps / "lib" / "libffi.a"), "-lpthread", "-ldl", "-lutil", "-lm"],
+        link_flags=[str(deps / "lib" / "libz.a"), str(deps / "lib" / "libffi.a"), *SYSTEM_LIBRARIES],
         standard=tree / "Lib",
         cc=[str(zig.tool("cc", folder.name, folder.parent / "tools"))],
         target=folder.name,
         at_hand=False,
+        licenses={name: folder / tree / "LICENSE" for name, tree in (("python", "cpython"), ("libffi", "libffi"))}
+        | {"zlib": folder / "zlib" / "zlib.h"},  # which begins with it
     )
 
 

@@ -112,7 +112,7 @@ class Shelf:
 def _text(archive: tarfile.TarFile, name: str) -> str:
     file = archive.extractfile(name)
     if file is None:
-        raise LlamafileError(f"{archive.name}: {name} is not a file in it; delete the archive and try again")
+        raise LlamafileError(f"{name}: is not among Debian's files; delete build/cpython and try again")
     return file.read().decode("latin-1")
 
 

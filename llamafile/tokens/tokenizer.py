@@ -66,12 +66,16 @@ class Tokenizer:
         return self._bytes(ffi.new("int32_t[]", [id]), 1, lib.LF_SHOW_SPECIAL if special else 0)
 
     def detokenize(self, ids, *, special=False, start=True):
-        """Return the bytes of a sequence of ids; with `special` control tokens are written out.
+        """Return the bytes of a list of ids; with `special` control tokens are written out; ids out of range are none.
 
         `start` says that they begin a text: then the space that the model puts before texts is taken away.
         """
         flags = (lib.LF_SHOW_SPECIAL if special else 0) | (lib.LF_AT_START if start else 0)
-        return self._bytes(ffi.new("int32_t[]", ids), len(ids), flags)
+        try:
+            numbers = ffi.new("int32_t[]", ids)
+        except OverflowError:  # such ids exist in no vocabulary
+            numbers = ffi.new("int32_t[]", [id if 0 <= id < self.n_vocab else -1 for id in ids])
+        return self._bytes(numbers, len(ids), flags)
 
     def token_id(self, text):
         """Return the id of the token that is written so (str or bytes) in the file, or None."""

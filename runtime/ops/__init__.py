@@ -12,6 +12,7 @@ from .rows import embed, move_cells, store, take_rows
 
 __all__ = [
     "OPS", "PAGE", "SPLIT", "Op", "RuntimeFault", "add", "add_rms_norm", "add_row", "attention", "embed", "geglu",
-    "matmul", "matmul_ids", "matmul_ids_quantized", "matmul_quantized", "move_cells", "mul", "quantize_rows", "rms_norm",
-    "rope", "rope_cells", "rotation", "route", "scale", "softcap", "store", "swiglu", "take_rows", "weighted_sum",
+    "matmul", "matmul_ids", "matmul_ids_quantized", "matmul_quantized", "move_cells", "mul", "quantize_rows",
+    "rms_norm", "rope",
+    "rope_cells", "rotation", "route", "scale", "softcap", "store", "swiglu", "take_rows", "weighted_sum",
 ]  # fmt: skip

@@ -42,8 +42,8 @@ def attention(
     """Grouped-query attention of q over the cells of each row's own sequence.
 
     Rows starts[s] .. starts[s+1] belong to sequence s, whose cells lie in pages[s], 64 a page, lengths[s] in all. A row
-    sees the cells whose position is not after its own (causal) and less than `window` before it (0: any); `cap` squeezes
-    the scores as softcap does; slopes are ALiBi's, times the distance.
+    sees the cells whose position is not after its own (causal) and less than `window` before it (0: any); `cap`
+    squeezes the scores as softcap does; slopes are ALiBi's, times the distance.
     """
     out = np.zeros((*q.shape[:2], v.shape[2]), "f4")
     groups = q.shape[1] // k.shape[1]

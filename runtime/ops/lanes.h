@@ -4,6 +4,9 @@
 #include "int8.h"
 #if LF_STEP == 4
 
+typedef uint16_t lf_loose16 __attribute__((aligned(1), may_alias));
+typedef uint32_t lf_loose32 __attribute__((aligned(1), may_alias));
+
 #define LF_BATCH 8 /* groups whose scales are collected before they are converted: the stores must have left by then */
 
 /* 16 bytes each of rows 0, 4, 8, 12 (or 0, 4). */
@@ -35,18 +38,29 @@ LF_INLINE void lf_sixteen(const char *p, int64_t stride, lf_iv v[4]) {
     v[2] = LF_LANE_OP(unpacklo_epi64)(ab, cd), v[3] = LF_LANE_OP(unpackhi_epi64)(ab, cd);
 }
 
-/* Two bytes of every row to out[row]: halves are converted later, all of a batch at once. */
-LF_INLINE void lf_collect16(const char *p, int64_t stride, uint16_t *out) {
-#pragma GCC unroll 16
-    for (int r = 0; r < LF_IW; r++) memcpy(out + r, p + r * stride, 2);
+/* Scales lie too far apart for vector loads, so they are collected one by one, [block][row], and converted later, all of a
+   batch at once, when the stores have left. Volatile: compilers would build vectors from them, at three times the cost. */
+LF_INLINE void lf_collect16(const char *p, int64_t stride, int64_t n, int64_t size, uint16_t out[][LF_IW]) {
+    for (int r = 0; r < LF_IW; r++, p += stride)
+        for (int64_t i = 0; i < n; i++) *(volatile uint16_t *)&out[i][r] = *(const lf_loose16 *)(p + i * size);
 }
 
-LF_INLINE void lf_collect32(const char *p, int64_t stride, uint32_t *out) {
-#pragma GCC unroll 16
-    for (int r = 0; r < LF_IW; r++) memcpy(out + r, p + r * stride, 4);
+LF_INLINE void lf_collect32(const char *p, int64_t stride, int64_t n, int64_t size, uint32_t out[][LF_IW]) {
+    for (int r = 0; r < LF_IW; r++, p += stride)
+        for (int64_t i = 0; i < n; i++) *(volatile uint32_t *)&out[i][r] = *(const lf_loose32 *)(p + i * size);
 }
 
 LF_INLINE lf_if lf_halves(const uint16_t *p) { return lf_load_f16(p); }
+
+/* The halves in the low (high: shift 16) parts of each row's dword. */
+LF_INLINE lf_if lf_halves_of(lf_iv v, int shift) {
+#if LF_IW == 16
+    return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(v, (unsigned)shift)));
+#else
+    __m256i low = _mm256_and_si256(_mm256_srli_epi32(v, shift), _mm256_set1_epi32(0xffff));
+    return _mm256_cvtph_ps(_mm_packus_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1)));
+#endif
+}
 
 /* The value of a small signed format as a panel stores it: LF_STORED(o) is added to its natural unsigned value q + o. */
 #define LF_STORED(offset) (LF_VNNI ? 128 - (offset) : 0)
@@ -86,8 +100,17 @@ LF_INLINE lf_iv lf_high(lf_iv v) { return lf_i_and(lf_i_right(v, 4), lf_i_bytes(
 LF_INLINE lf_iv lf_byte(lf_iv v, int j) { return lf_i_and(lf_i_right(v, 8 * j), lf_i_set(255)); }
 LF_INLINE lf_iv lf_signed_byte(lf_iv v, int j) { return lf_i_signed_right(lf_i_left(v, 24 - 8 * j), 24); }
 
-/* A fast loader: `blocks` blocks of LF_IW rows (`stride` apart) into a panel, scales and biases as [group][row]. */
-#define LF_FILL(name) \
-    static void lf_fill_##name(const char *rows, int64_t stride, int64_t blocks, char *values, float *scale, LF_UNUSED float *bias)
+/* Ask for n bytes of memory ahead: the rows of panels to come lie in one stretch, but are read sixteen at once, in an order
+   that no processor foresees. The requests stand between the loads: a burst of them would hold the loads up. */
+LF_INLINE const char *lf_ask(const char *p, int n) {
+    for (int i = 0; i < n; i += 64) __builtin_prefetch(p + i, 0, 3);
+    return p + n;
+}
+
+/* A fast loader: `blocks` blocks of LF_IW rows (`stride` apart) into a panel, scales and biases as [group][row]; meanwhile as
+   many bytes are asked for at `ask`. */
+#define LF_FILL(name)                                                                                          \
+    static void lf_fill_##name(const char *rows, int64_t stride, int64_t blocks, char *values, float *scale,   \
+                               LF_UNUSED float *bias, const char *ask)
 #endif
 #endif

@@ -51,9 +51,8 @@ static void lf_quantize_rows(const lf_call *call, const lf_quantize_rows_args *a
 
 /* ---- weights in blocks ---- */
 
-#define LF_CHUNK 512   /* values of k in panels at a time where there are few columns: they stay in the first cache */
+#define LF_CHUNK 256   /* values of k in panels at a time where there are few columns: they stay in the first cache */
 #define LF_MAX_FEW 48  /* columns that the accumulators of one pass hold */
-#define LF_TURN (LF_PANELS * LF_IW)
 
 /* The matrix of a view; fewer rows than a panel has are copied, the last one repeated, to the end of the scratch memory. */
 LF_INLINE lf_matrix lf_matrix_of(const lf_call *call, const lf_view *w) {
@@ -74,7 +73,7 @@ static void lf_few(const lf_matrix *m, int64_t row, const lf_a8_block *const x[]
     memset(out, 0, sizeof *out * (size_t)columns);
     for (int64_t first = 0; first < m->k; first += LF_CHUNK) {
         int64_t count = m->k - first < LF_CHUNK ? m->k - first : LF_CHUNK;
-        lf_fill_panels(m, row, first, count, panels);
+        for (int p = 0; p < LF_PANELS; p++) lf_fill_panel(m, row, first, count, p, panels);
         for (int c = 0; c < columns; c += LF_COLUMNS) {
             const lf_a8_block *at[LF_COLUMNS];
             int some = columns - c < LF_COLUMNS ? columns - c : LF_COLUMNS;
@@ -102,7 +101,7 @@ static void lf_product_many(const lf_call *call, const lf_matmul_quantized_args 
     const lf_a8_block *x[LF_COLUMNS];
     for (int64_t turn; (turn = lf_take(call)) * LF_TURN < m->n;) {
         int64_t row = turn * LF_TURN;
-        lf_fill_panels(m, row, 0, m->k, panels);
+        for (int p = 0; p < LF_PANELS; p++) lf_fill_panel(m, row, 0, m->k, p, panels);
         for (int c = 0, some; c < t; c += some) {
             some = t - c < LF_COLUMNS ? t - c : LF_COLUMNS;
             for (int i = 0; i < some; i++) x[i] = lf_a8_row(a->x->data, m->k, c + i);

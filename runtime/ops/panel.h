@@ -10,8 +10,10 @@
 #include "mx_lanes.h"
 #endif
 
-/* Blocks of LF_IW rows, `stride` apart, into a panel: values [k / LF_STEP][LF_IW][LF_STEP], scale and bias [group][LF_IW]. */
-typedef void lf_fill(const char *rows, int64_t stride, int64_t blocks, char *values, float *scale, float *bias);
+/* Blocks of LF_IW rows, `stride` apart, into a panel: values [k / LF_STEP][LF_IW][LF_STEP], scale and bias [group][LF_IW];
+   as many bytes are asked for at `ask`. */
+typedef void lf_fill(const char *rows, int64_t stride, int64_t blocks, char *values, float *scale, float *bias,
+                     const char *ask);
 
 /* A fast loader, and what it adds to q of a signed format (a power of two; 128: the values are wide; 0: nothing). */
 typedef struct {
@@ -86,7 +88,8 @@ static void lf_fill_portable(const lf_form *form, const char *rows, int64_t stri
         }
 }
 
-/* LF_PANELS panels beside each other. */
+/* LF_PANELS panels beside each other: the rows of a turn. */
+#define LF_TURN (LF_PANELS * LF_IW)
 typedef struct {
     char *values[LF_PANELS];
     float *scale[LF_PANELS], *bias[LF_PANELS];
@@ -117,15 +120,17 @@ LF_INLINE int64_t lf_panel_row(const lf_matrix *m, int64_t row, int p) {
     return want < last ? want : last;
 }
 
-/* Fill panels from `row` on with `count` values of k from `first` on. */
-LF_INLINE void lf_fill_panels(const lf_matrix *m, int64_t row, int64_t first, int64_t count, lf_panels to) {
+/* Fill panel p of those from `row` on with `count` values of k from `first` on; of the panel at the same place of the next
+   turn the same share of memory is asked for. */
+LF_INLINE void lf_fill_panel(const lf_matrix *m, int64_t row, int64_t first, int64_t count, int p, lf_panels to) {
     const lf_form *form = &m->form;
-    for (int p = 0; p < LF_PANELS; p++) {
-        const char *from = m->rows + lf_panel_row(m, row, p) * m->stride + first / form->block * form->size;
-        if (form->fill)
-            form->fill(from, m->stride, count / form->block, to.values[p], to.scale[p], to.bias[p]);
-        else
-            lf_fill_portable(form, from, m->stride, count / form->block, to.values[p], to.scale[p], to.bias[p]);
+    int64_t start = lf_panel_row(m, row, p);
+    const char *from = m->rows + start * m->stride + first / form->block * form->size;
+    if (form->fill) {
+        const char *ask = m->rows + (start + LF_TURN) * m->stride + first / form->block * form->size * LF_IW;
+        form->fill(from, m->stride, count / form->block, to.values[p], to.scale[p], to.bias[p], ask);
+    } else {
+        lf_fill_portable(form, from, m->stride, count / form->block, to.values[p], to.scale[p], to.bias[p]);
     }
 }
 

@@ -19,7 +19,6 @@ static inline f4 load(const float *x) {
 
 static inline f4 all(float x) { return (f4){x, x, x, x}; }
 static inline float total(f4 v) { return v[0] + v[1] + (v[2] + v[3]); }
-static inline f4 weight(const float *w, int i) { return w ? load(w + i) : all(1); }
 static inline float inverse(float x) { return x != 0 ? 1 / x : 0; }
 
 static inline f4 clamp(f4 v, f4 low, f4 high) {
@@ -46,19 +45,17 @@ static inline f4 nearest(f4 v, lf_levels l) {
     return r;
 }
 
-/* A group of numbers x[n] with their weights (or NULL), and what is known of them. */
+/* A group of numbers x[n], and what is known of them. */
 typedef struct {
-    const float *x, *w;
+    const float *x;
     int n;
-    float sum_w, sum_x, low, high;
+    float sum, low, high;
 } group;
 
-static group look_at(const float *x, const float *w, int n) {
-    group a = {x, w, n, 0, 0, x[0], x[0]};
+static group look_at(const float *x, int n) {
+    group a = {x, n, 0, x[0], x[0]};
     for (int i = 0; i < n; i++) {
-        float wi = w ? w[i] : 1;
-        a.sum_w += wi;
-        a.sum_x += wi * x[i];
+        a.sum += x[i];
         if (x[i] < a.low) a.low = x[i];
         if (x[i] > a.high) a.high = x[i];
     }
@@ -75,20 +72,19 @@ typedef struct {
 static line refit(const group *a, lf_levels l, float turn, float bias, int biased, float most) {
     f4 r1 = all(0), r2 = all(0), r3 = all(0);
     for (int i = 0; i < a->n; i += 4) {
-        f4 v = load(a->x + i), r = nearest((v - all(bias)) * all(turn), l), wr = weight(a->w, i) * r;
-        r1 += wr;
-        r2 += wr * r;
-        r3 += wr * v;
+        f4 v = load(a->x + i), r = nearest((v - all(bias)) * all(turn), l);
+        r1 += r;
+        r2 += r * r;
+        r3 += r * v;
     }
-    float sum_r = total(r1), sum_rr = total(r2), sum_xr = total(r3), det = a->sum_w * sum_rr - sum_r * sum_r;
+    float n = (float)a->n, sum_r = total(r1), sum_rr = total(r2), sum_xr = total(r3), det = n * sum_rr - sum_r * sum_r;
     line f = {inverse(sum_rr) * sum_xr, 0, 0};
     if (biased && det > 0) {
-        f.scale = (a->sum_w * sum_xr - sum_r * a->sum_x) / det;
-        f.bias = (sum_rr * a->sum_x - sum_r * sum_xr) / det;
+        f.scale = (n * sum_xr - sum_r * a->sum) / det;
+        f.bias = (sum_rr * a->sum - sum_r * sum_xr) / det;
         if (f.bias > most) f.bias = most, f.scale = inverse(sum_rr) * (sum_xr - most * sum_r);
     }
-    f.gain = f.scale * (2 * sum_xr - f.scale * sum_rr - 2 * f.bias * sum_r) +
-             f.bias * (2 * a->sum_x - f.bias * a->sum_w);
+    f.gain = f.scale * (2 * sum_xr - f.scale * sum_rr - 2 * f.bias * sum_r) + f.bias * (2 * a->sum - f.bias * n);
     return f;
 }
 
@@ -104,7 +100,7 @@ static line search(const group *a, const lf_shape *s) {
     const float low = !biased ? 0 : a->low < most ? a->low : most;
     const float far = (biased || a->high > -a->low ? a->high : a->low) - low;
     const float reach = l.codes ? (float)(l.codes[1] - l.codes[0]) : 1;
-    line best = {0, low, low * (2 * a->sum_x - low * a->sum_w)};
+    line best = {0, low, low * (2 * a->sum - low * (float)a->n)};
     if (fabsf(far) < 1e-30f) return best; /* no half float is as small, and quotients would overflow */
     for (int k = 0; k < 2 * STARTS; k++) {
         float end = (k < STARTS || biased ? l.hi : l.lo) + reach * ((float)(k % STARTS) / (STARTS / 2) - 1);
@@ -124,7 +120,7 @@ static float settle(const group *a, lf_levels l, float scale, float bias, int8_t
     f4 turn = all(inverse(scale)), error = all(0);
     for (int i = 0; i < a->n; i += 4) {
         f4 v = load(a->x + i), r = nearest((v - all(bias)) * turn, l), off = v - (r * all(scale) + all(bias));
-        error += weight(a->w, i) * off * off;
+        error += off * off;
         for (int j = 0; j < 4; j++) level[i + j] = (int8_t)r[j];
     }
     return total(error);
@@ -157,8 +153,8 @@ static void rescale(const group *a, const lf_shape *s, lf_fitted *b) {
     for (int g = 0; g < s->groups; g++)
         for (int i = 0; i < s->n; i++) {
             float u = (float)(b->step[g] * b->level[g * s->n + i]), v = -(float)b->minimum[g];
-            float w = a[g].w ? a[g].w[i] : 1, x = a[g].x[i];
-            uu += w * u * u, uv += w * u * v, vv += w * v * v, ux += w * u * x, vx += w * v * x;
+            float x = a[g].x[i];
+            uu += u * u, uv += u * v, vv += v * v, ux += u * x, vx += v * x;
         }
     float det = uu * vv - uv * uv;
     b->d = held(det > 0 ? (ux * vv - vx * uv) / det : inverse(uu) * ux);
@@ -167,12 +163,12 @@ static void rescale(const group *a, const lf_shape *s, lf_fitted *b) {
 
 enum { ROUNDS = 3 };
 
-void lf_fit(const float *x, const float *w, const lf_shape *s, lf_fitted *block) {
+void lf_fit(const float *x, const lf_shape *s, lf_fitted *block) {
     group a[16];
     line f[16];
     float scale = 0, minimum = 0, best = INFINITY;
     for (int g = 0; g < s->groups; g++) {
-        a[g] = look_at(x + g * s->n, w ? w + g * s->n : w, s->n);
+        a[g] = look_at(x + g * s->n, s->n);
         f[g] = search(&a[g], s);
         if (fabsf(f[g].scale) > fabsf(scale)) scale = f[g].scale;
         if (fabsf(f[g].bias) > fabsf(minimum)) minimum = -f[g].bias;

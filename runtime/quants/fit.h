@@ -24,6 +24,6 @@ typedef struct {
   int8_t step[16], minimum[16], level[256];
 } lf_fitted;
 
-/* Round a block of finite numbers x so that the sum of w * error^2 is small; w may be NULL for equal weights. */
-void lf_fit(const float *x, const float *w, const lf_shape *shape, lf_fitted *block);
+/* Round a block of finite numbers so that the sum of squared errors is small. */
+void lf_fit(const float *x, const lf_shape *shape, lf_fitted *block);
 #endif

@@ -19,7 +19,7 @@ static void pack(const int8_t *code, uint8_t *qs) {
 void lf_encode_iq4_nl(const float *x, void *out, int64_t n) {
     lf_iq4_nl *b = out;
     for (lf_fitted f; n > 0; n -= 32, x += 32, b++) {
-        lf_fit(x, 0, &IQ4_NL, &f);
+        lf_fit(x, &IQ4_NL, &f);
         b->d = lf_to_half(f.d);
         pack(f.level, b->qs);
     }
@@ -28,7 +28,7 @@ void lf_encode_iq4_nl(const float *x, void *out, int64_t n) {
 void lf_encode_iq4_xs(const float *x, void *out, int64_t n) {
     lf_iq4_xs *b = out;
     for (lf_fitted f; n > 0; n -= 256, x += 256, b++) {
-        lf_fit(x, 0, &IQ4_XS, &f);
+        lf_fit(x, &IQ4_XS, &f);
         memset(b, 0, sizeof *b);
         b->d = lf_to_half(f.d);
         for (int g = 0; g < 8; g++) {

@@ -18,6 +18,7 @@ LF_FILL(iq4_xs) {
         lf_if d = lf_super(rows, stride);
         for (int g = 0; g < 8; g++, values += 8 * LF_VECTOR) {
             lf_iv w[8];
+            ask = lf_ask(ask, sizeof(lf_iq4_xs) * LF_IW / 8);
             lf_codes(rows + 8 + 16 * g, stride, lf_codebook_iq4_nl, w);
             for (int j = 0; j < 8; j++) lf_i_put(values + j * LF_VECTOR, w[j]);
         }

@@ -9,7 +9,7 @@ static const lf_shape Q2_K = {16, 16, {0, 3, 0, 0}, 0, 15, 0, 15}, Q3_K = {16, 1
 void lf_encode_q2_k(const float *x, void *out, int64_t n) {
     lf_q2_k *b = out;
     for (lf_fitted f; n > 0; n -= 256, x += 256, b++) {
-        lf_fit(x, 0, &Q2_K, &f);
+        lf_fit(x, &Q2_K, &f);
         memset(b, 0, sizeof *b);
         b->d = lf_to_half(f.d);
         b->dmin = lf_to_half(f.dmin);
@@ -21,7 +21,7 @@ void lf_encode_q2_k(const float *x, void *out, int64_t n) {
 void lf_encode_q3_k(const float *x, void *out, int64_t n) {
     lf_q3_k *b = out;
     for (lf_fitted f; n > 0; n -= 256, x += 256, b++) {
-        lf_fit(x, 0, &Q3_K, &f);
+        lf_fit(x, &Q3_K, &f);
         memset(b, 0, sizeof *b);
         b->d = lf_to_half(f.d);
         for (int g = 0; g < 16; g++) {
@@ -57,7 +57,7 @@ static void pack_nibbles(const int8_t *level, uint8_t *qs) {
 void lf_encode_q4_k(const float *x, void *out, int64_t n) {
     lf_q4_k *b = out;
     for (lf_fitted f; n > 0; n -= 256, x += 256, b++) {
-        lf_fit(x, 0, &Q4_K, &f);
+        lf_fit(x, &Q4_K, &f);
         b->d = lf_to_half(f.d);
         b->dmin = lf_to_half(f.dmin);
         pack_scales(&f, b->scales);
@@ -68,7 +68,7 @@ void lf_encode_q4_k(const float *x, void *out, int64_t n) {
 void lf_encode_q5_k(const float *x, void *out, int64_t n) {
     lf_q5_k *b = out;
     for (lf_fitted f; n > 0; n -= 256, x += 256, b++) {
-        lf_fit(x, 0, &Q5_K, &f);
+        lf_fit(x, &Q5_K, &f);
         b->d = lf_to_half(f.d);
         b->dmin = lf_to_half(f.dmin);
         pack_scales(&f, b->scales);
@@ -81,7 +81,7 @@ void lf_encode_q5_k(const float *x, void *out, int64_t n) {
 void lf_encode_q6_k(const float *x, void *out, int64_t n) {
     lf_q6_k *b = out;
     for (lf_fitted f; n > 0; n -= 256, x += 256, b++) {
-        lf_fit(x, 0, &Q6_K, &f);
+        lf_fit(x, &Q6_K, &f);
         memset(b, 0, sizeof *b);
         b->d = lf_to_half(f.d);
         memcpy(b->scales, f.step, 16);

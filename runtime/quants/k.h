@@ -59,9 +59,10 @@ LF_UNPACK(q6_k) {
     float d = lf_half(b->d);
     for (int g = 0; g < 16; g++) scale[g] = d * (float)b->scales[g];
     for (int n = 0; n < 2; n++)
-        for (int i = 0; i < 64; i++) {
-            int low = b->ql[64 * n + i], high = b->qh[32 * n + i % 32] >> i / 32 * 2;
-            q[128 * n + i] = (int8_t)(((low & 15) | (high & 3) << 4) - 32);
-            q[128 * n + 64 + i] = (int8_t)((low >> 4 | (high >> 4 & 3) << 4) - 32);
-        }
+        for (int part = 0; part < 2; part++)
+            for (int i = 0; i < 32; i++) {
+                int low = b->ql[64 * n + 32 * part + i], high = b->qh[32 * n + i] >> 2 * part;
+                q[128 * n + 32 * part + i] = (int8_t)(((low & 15) | (high & 3) << 4) - 32);
+                q[128 * n + 64 + 32 * part + i] = (int8_t)((low >> 4 | (high >> 4 & 3) << 4) - 32);
+            }
 }

@@ -1,11 +1,11 @@
 /* Fast loaders of the blocks of 256 with small integer scales. */
 #if LF_STEP == 4
 
-/* d (and where `biased` dmin, two bytes after it) of every row. */
+/* A half of every row. */
 LF_INLINE lf_if lf_super(const char *p, int64_t stride) {
-    uint16_t h[LF_IW];
-    lf_collect16(p, stride, h);
-    return lf_halves(h);
+    uint16_t h[1][LF_IW];
+    lf_collect16(p, stride, 1, 0, h);
+    return lf_halves(h[0]);
 }
 
 LF_INLINE lf_if lf_negative(lf_if v) { return lf_if_set(0.0f) - v; }
@@ -14,11 +14,7 @@ LF_INLINE lf_if lf_negative(lf_if v) { return lf_if_set(0.0f) - v; }
 LF_INLINE void lf_k_lanes(const char *p, int64_t stride, float *scale, float *bias) {
     lf_iv v[4];
     lf_sixteen(p, stride, v);
-    uint32_t pairs[LF_IW];
-    uint16_t half[2][LF_IW];
-    lf_i_put(pairs, v[0]);
-    for (int r = 0; r < LF_IW; r++) half[0][r] = (uint16_t)pairs[r], half[1][r] = (uint16_t)(pairs[r] >> 16);
-    lf_if d = lf_halves(half[0]), dmin = lf_halves(half[1]);
+    lf_if d = lf_halves_of(v[0], 0), dmin = lf_halves_of(v[0], 16);
     lf_iv six = lf_i_set(63), four = lf_i_set(15), top = lf_i_set(48);
 #pragma GCC unroll 4
     for (int g = 0; g < 4; g++) {
@@ -37,6 +33,7 @@ LF_FILL(q4_k) {
         lf_k_lanes(rows, stride, scale, bias);
         for (int part = 0; part < 8; part++) { /* 16 bytes: half a group of low nibbles, half of the next one's high */
             lf_iv v[4];
+            ask = lf_ask(ask, sizeof(lf_q4_k) * LF_IW / 8);
             lf_sixteen(rows + 16 + 16 * part, stride, v);
             char *to = values + (part / 2 * 16 + part % 2 * 4) * LF_VECTOR;
             for (int j = 0; j < 4; j++) {
@@ -57,6 +54,7 @@ LF_FILL(q5_k) {
 #pragma GCC unroll 8
         for (int part = 0; part < 8; part++) {
             lf_iv v[4];
+            ask = lf_ask(ask, sizeof(lf_q5_k) * LF_IW / 8);
             lf_sixteen(rows + 48 + 16 * part, stride, v);
             char *to = values + (part / 2 * 16 + part % 2 * 4) * LF_VECTOR;
             int bit = part / 2 * 2;
@@ -83,6 +81,7 @@ LF_FILL(q6_k) {
 #pragma GCC unroll 2
                 for (int pair = 0; pair < 2; pair++) {
                     lf_iv v[4];
+                    ask = lf_ask(ask, sizeof(lf_q6_k) * LF_IW / 8);
                     lf_sixteen(rows + 64 * half + 32 * pair + 16 * part, stride, v);
                     char *to = values + (32 * half + 8 * pair + 4 * part) * LF_VECTOR;
                     for (int j = 0; j < 4; j++) {
@@ -111,6 +110,7 @@ LF_FILL(q3_k) {
 #pragma GCC unroll 2
             for (int part = 0; part < 2; part++) {
                 lf_iv v[4];
+                ask = lf_ask(ask, sizeof(lf_q3_k) * LF_IW / 4);
                 lf_sixteen(rows + 32 + 32 * half + 16 * part, stride, v);
 #pragma GCC unroll 4
                 for (int two = 0; two < 4; two++)
@@ -141,6 +141,7 @@ LF_FILL(q2_k) {
         for (int half = 0; half < 2; half++)
             for (int part = 0; part < 2; part++) {
                 lf_iv v[4];
+                ask = lf_ask(ask, sizeof(lf_q2_k) * LF_IW / 4);
                 lf_sixteen(rows + 16 + 32 * half + 16 * part, stride, v);
 #pragma GCC unroll 4
                 for (int two = 0; two < 4; two++)

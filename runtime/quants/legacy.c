@@ -11,7 +11,7 @@ static const lf_shape Q4_0 = {1, 32, {-8, 7, 0, 0}, 1, 1, 0, 0}, Q4_1 = {1, 32, 
 void lf_encode_q4_0(const float *x, void *out, int64_t n) {
     lf_q4_0 *b = out;
     for (lf_fitted f; n > 0; n -= 32, x += 32, b++) {
-        lf_fit(x, 0, &Q4_0, &f);
+        lf_fit(x, &Q4_0, &f);
         b->d = lf_to_half(f.d);
         for (int i = 0; i < 16; i++) b->qs[i] = (uint8_t)((f.level[i] + 8) | (f.level[i + 16] + 8) << 4);
     }
@@ -20,7 +20,7 @@ void lf_encode_q4_0(const float *x, void *out, int64_t n) {
 void lf_encode_q4_1(const float *x, void *out, int64_t n) {
     lf_q4_1 *b = out;
     for (lf_fitted f; n > 0; n -= 32, x += 32, b++) {
-        lf_fit(x, 0, &Q4_1, &f);
+        lf_fit(x, &Q4_1, &f);
         b->d = lf_to_half(f.d);
         b->m = lf_to_half(-f.dmin);
         for (int i = 0; i < 16; i++) b->qs[i] = (uint8_t)(f.level[i] | f.level[i + 16] << 4);
@@ -37,7 +37,7 @@ static void pack_five(const int8_t *level, int zero, uint8_t *qs, uint8_t *qh) {
 void lf_encode_q5_0(const float *x, void *out, int64_t n) {
     lf_q5_0 *b = out;
     for (lf_fitted f; n > 0; n -= 32, x += 32, b++) {
-        lf_fit(x, 0, &Q5_0, &f);
+        lf_fit(x, &Q5_0, &f);
         b->d = lf_to_half(f.d);
         pack_five(f.level, 16, b->qs, b->qh);
     }
@@ -46,7 +46,7 @@ void lf_encode_q5_0(const float *x, void *out, int64_t n) {
 void lf_encode_q5_1(const float *x, void *out, int64_t n) {
     lf_q5_1 *b = out;
     for (lf_fitted f; n > 0; n -= 32, x += 32, b++) {
-        lf_fit(x, 0, &Q5_1, &f);
+        lf_fit(x, &Q5_1, &f);
         b->d = lf_to_half(f.d);
         b->m = lf_to_half(-f.dmin);
         pack_five(f.level, 0, b->qs, b->qh);

@@ -1,30 +1,27 @@
 /* Fast loaders of the blocks of 32 with one scale. */
 #if LF_STEP == 4
 
-/* Collect the scales (`biased`: and the biases after them) of a batch of blocks of `size` bytes. */
-LF_INLINE void lf_collect_scales(const char *rows, int64_t stride, int64_t n, int size, int biased,
-                                 uint16_t d[LF_BATCH][LF_IW], uint16_t m[LF_BATCH][LF_IW]) {
-    for (int64_t i = 0; i < n; i++) {
-        lf_collect16(rows + i * size, stride, d[i]);
-        if (biased) lf_collect16(rows + i * size + 2, stride, m[i]);
-    }
-}
-
 /* The walk over blocks in batches that all these formats share; `load` turns block p into the eight vectors w. */
 #define LF_FILL_LEGACY(name, size, biased, load)                                                              \
     LF_FILL(name) {                                                                                           \
-        uint16_t d[LF_BATCH][LF_IW], m[LF_BATCH][LF_IW];                                                      \
+        _Alignas(64) uint16_t d[LF_BATCH][LF_IW];                                                             \
+        _Alignas(64) uint32_t dm[LF_BATCH][LF_IW];                                                            \
         for (int64_t b = 0; b < blocks; b += LF_BATCH) {                                                      \
             int64_t n = blocks - b < LF_BATCH ? blocks - b : LF_BATCH;                                        \
-            lf_collect_scales(rows, stride, n, size, biased, d, m);                                           \
+            if (n == LF_BATCH) n = LF_BATCH; /* a constant: the loops below come out unrolled */              \
+            if (biased)                                                                                       \
+                lf_collect32(rows, stride, n, size, dm);                                                      \
+            else                                                                                              \
+                lf_collect16(rows, stride, n, size, d);                                                       \
             for (int64_t i = 0; i < n; i++, rows += size, values += 8 * LF_VECTOR) {                          \
                 lf_iv w[8];                                                                                   \
+                ask = lf_ask(ask, size * LF_IW);                                                              \
                 load(rows, stride, w);                                                                        \
                 for (int j = 0; j < 8; j++) lf_i_put(values + j * LF_VECTOR, w[j]);                           \
             }                                                                                                 \
             for (int64_t i = 0; i < n; i++, scale += LF_IW, bias += LF_IW) {                                  \
-                lf_if_put(scale, lf_halves(d[i]));                                                            \
-                if (biased) lf_if_put(bias, lf_halves(m[i]));                                                 \
+                lf_if_put(scale, biased ? lf_halves_of(lf_i_load(dm[i]), 0) : lf_halves(d[i]));               \
+                if (biased) lf_if_put(bias, lf_halves_of(lf_i_load(dm[i]), 16));                              \
             }                                                                                                 \
         }                                                                                                     \
     }
@@ -44,8 +41,8 @@ LF_INLINE void lf_load_q4_0(const char *p, int64_t stride, lf_iv w[8]) {
 LF_INLINE void lf_load_q4_1(const char *p, int64_t stride, lf_iv w[8]) { lf_nibbles(p + 4, stride, w); }
 
 LF_INLINE void lf_load_q5(const char *high, const char *low, int64_t stride, lf_iv w[8]) {
-    uint32_t bits[LF_IW];
-    lf_collect32(high, stride, bits);
+    uint32_t bits[1][LF_IW];
+    lf_collect32(high, stride, 1, 0, bits);
     lf_nibbles(low, stride, w);
     lf_iv h = lf_i_load(bits);
 #pragma GCC unroll 8

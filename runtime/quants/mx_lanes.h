@@ -4,6 +4,7 @@
 LF_FILL(mxfp4) {
     for (int64_t b = 0; b < blocks; b++, rows += sizeof(lf_mxfp4), values += 8 * LF_VECTOR, scale += LF_IW) {
         lf_iv w[8];
+        ask = lf_ask(ask, sizeof(lf_mxfp4) * LF_IW);
         lf_codes(rows + 1, stride, lf_codebook_mxfp4, w);
         for (int j = 0; j < 8; j++) lf_i_put(values + j * LF_VECTOR, w[j]);
         for (int r = 0; r < LF_IW; r++) {

@@ -60,7 +60,7 @@ def try_in(root: Path, executable: Path, model: Path) -> str:
 
 def _inside(root: Path, *command: str) -> str:
     """Run a command with the folder as its root, with /proc and nothing else of this machine."""
-    script = 'mkdir -p "$0/proc"; mount -t proc none "$0/proc"; root=$0; exec env -i "$(command -v chroot)" "$root" "$@"'
+    script = 'mkdir -p "$0/proc"; mount -t proc none "$0/proc"; exec env -i "$(command -v chroot)" "$0" "$@"'
     words = ["unshare", "--mount", "--pid", "--fork", "sh", "-ec", script, os.fspath(root), *command]
     done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300)
     if done.returncode:
@@ -90,7 +90,7 @@ def main(words: list[str]) -> int:
             root = root_of(release)
             answer = try_in(root, executable, model)
         except Unavailable as problem:
-            print(f"{release:10} not on this mirror: {problem}")
+            print(f"{release:10} cannot be had: {str(problem).split(' http')[0]}")
         except AssertionError as problem:
             failures += 1
             print(f"{release:10} FAILED: {problem}")

@@ -38,13 +38,14 @@ def driver(tmp_path_factory):
     sources = [ROOT / "tests" / "executable" / "archive_driver.c", LAUNCHER / "archive.c", LAUNCHER / "crc32.c"]
     subprocess.run([os.environ.get("CC", "cc"), *flags, "-o", target, *sources], check=True)
 
-    def read(path):
+    def read(*paths):
         # What the launcher keeps until the process ends is no leak.
-        sanitizer = {"ASAN_OPTIONS": "detect_leaks=0"}
-        done = subprocess.run([target, path], capture_output=True, text=True, env={**os.environ, **sanitizer})
-        assert done.returncode in (0, 1), done.stderr
-        assert done.stdout.count("\n") == 1
-        return done.returncode, done.stdout.strip()
+        sanitizer = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
+        done = subprocess.run([target, *paths], capture_output=True, text=True, env=sanitizer)
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines()
+        assert len(lines) == len(paths)
+        return lines[-1]
 
     return read
 
@@ -59,20 +60,20 @@ def _zip(**options):
 
 def test_ordinary_archive(driver, tmp_path):
     (tmp_path / "a").write_bytes(_zip())
-    assert driver(tmp_path / "a") == (0, f"{OURS} of {OURS}")
+    assert driver(tmp_path / "a") == f"{OURS} of {OURS}"
 
 
 def test_archive_behind_other_bytes(driver, tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"head" * 5000)
     append(path, [Entry(name, data, align=1) for name, data in MEMBERS.items()])
-    assert driver(path) == (0, f"{OURS} of {OURS}")
+    assert driver(path) == f"{OURS} of {OURS}"
 
 
 def test_zip64_everywhere(driver, tmp_path):
     path = tmp_path / "a"
     append(path, [Entry(name, data) for name, data in MEMBERS.items()], zip64=True)
-    assert driver(path) == (0, f"{OURS} of {OURS}")
+    assert driver(path) == f"{OURS} of {OURS}"
 
 
 def test_members_beyond_four_gigabytes(driver, tmp_path):
@@ -80,7 +81,7 @@ def test_members_beyond_four_gigabytes(driver, tmp_path):
     with open(path, "wb") as file:
         file.truncate(5 << 30)
     append(path, [Entry(name, data, align=1) for name, data in MEMBERS.items()])
-    assert driver(path) == (0, f"{OURS} of {OURS}")
+    assert driver(path) == f"{OURS} of {OURS}"
 
 
 def test_more_members_than_sixteen_bits_count(driver, tmp_path):
@@ -89,7 +90,7 @@ def test_more_members_than_sixteen_bits_count(driver, tmp_path):
         for number in range(66_000):
             archive.writestr(f"data/{number}", b"")
         archive.writestr("py/a.pyc", b"here")
-    assert driver(path) == (0, "1 of 1")
+    assert driver(path) == "1 of 1"
 
 
 def test_later_of_two_members_with_one_name(driver, tmp_path):
@@ -97,35 +98,33 @@ def test_later_of_two_members_with_one_name(driver, tmp_path):
     with zipfile.ZipFile(path, "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("py/a.pyc", b"old")
         archive.writestr("py/a.pyc", b"new")
-    assert driver(path) == (0, "2 of 2")
+    assert driver(path) == "2 of 2"
 
 
 def test_comment_and_bytes_behind_the_end(driver, tmp_path):
     plain = _zip()
     (tmp_path / "a").write_bytes(plain[:-2] + struct.pack("<H", 60_000) + b"c" * 60_000)
-    assert driver(tmp_path / "a") == (0, f"{OURS} of {OURS}")
+    assert driver(tmp_path / "a") == f"{OURS} of {OURS}"
     (tmp_path / "a").write_bytes(plain + b"\0" * 50_000)
-    status, text = driver(tmp_path / "a")
-    assert status == 0
-    assert "bytes follow" in text
+    assert "bytes follow" in driver(tmp_path / "a")
 
 
 def test_deflated_engine_members_are_not_used(driver, tmp_path):
     (tmp_path / "a").write_bytes(_zip(compression=zipfile.ZIP_DEFLATED))
-    assert driver(tmp_path / "a") == (0, f"0 of {OURS}")
+    assert driver(tmp_path / "a") == f"0 of {OURS}"
 
 
 @pytest.mark.parametrize("size", [0, 1, 21, 22, 65, 70_000])
 def test_no_archive(driver, tmp_path, size):
     (tmp_path / "a").write_bytes(bytes(size))
-    assert driver(tmp_path / "a")[0] == 1
+    assert driver(tmp_path / "a").startswith("refused: no ZIP directory")
 
 
 def test_damaged_member_is_noticed(driver, tmp_path):
     data = bytearray(_zip())
     data[data.index(b"x" * 700) + 300] ^= 1
     (tmp_path / "a").write_bytes(data)
-    assert driver(tmp_path / "a") == (0, f"{OURS - 1} of {OURS}")
+    assert driver(tmp_path / "a") == f"{OURS - 1} of {OURS}"
 
 
 def _mutated(data, chance):
@@ -143,14 +142,25 @@ def _mutated(data, chance):
     return data
 
 
-def _fuzz(driver, tmp_path, count):
+def _fuzz(driver, tmp_path, count, at_once=50):
     path = tmp_path / "wide"
     append(path, [Entry(name, data, align=1) for name, data in MEMBERS.items()], zip64=True)
     originals = [_zip(), path.read_bytes(), _recorded()]
     chance = random.Random(count)
-    for _ in range(count):
-        (tmp_path / "a").write_bytes(_mutated(chance.choice(originals), chance))
-        driver(tmp_path / "a")
+    for _ in range(0, count, at_once):
+        names = [tmp_path / str(number) for number in range(at_once)]
+        for name in names:
+            _write_sparse(name, _mutated(chance.choice(originals), chance))
+        driver(*names)
+
+
+def _write_sparse(path, data):
+    """The head's eight megabytes of nothing are not written."""
+    begin = len(data) - len(data.lstrip(b"\0"))
+    with open(path, "wb") as file:
+        file.truncate(len(data))
+        file.seek(begin)
+        file.write(data[begin:])
 
 
 def _recorded():
@@ -171,9 +181,7 @@ def _recorded():
 
 def test_head_knows_its_directory(driver, tmp_path):
     (tmp_path / "a").write_bytes(_recorded())
-    status, text = driver(tmp_path / "a")
-    assert status == 0
-    assert text.startswith(f"{OURS} of {OURS}: the ZIP directory at the end is missing")
+    assert driver(tmp_path / "a").startswith(f"{OURS} of {OURS}: the ZIP directory at the end is missing")
 
 
 def test_broken_input(driver, tmp_path):

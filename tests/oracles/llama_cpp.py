@@ -29,7 +29,8 @@ SHA512 = "5uCCDNqWCNfaAm8aR/Uzxbo4HBpKgNF91kCHPepKhgMgV2OAmatoefbOlMihsqCiH2Od35
 FOLDER = CACHE / "llama.cpp-oracle"
 
 #: How llama.cpp runs unless a question says otherwise. Its own defaults are an F16 cache and flash attention where it
-#: can (-1), which sums the values in F16; `EXACT` is the nearest it gets to F32 arithmetic.
+#: can (-1), which sums the values in F16; `EXACT` is the nearest it gets to F32 arithmetic. One thread, because over
+#: long caches flash attention splits its sums by the number of threads.
 DEFAULTS: dict[str, Any] = {"threads": 1, "ubatch": 512, "flash_attention": -1, "cache": "f16"}
 EXACT: dict[str, Any] = {"flash_attention": 0, "cache": "f32"}
 

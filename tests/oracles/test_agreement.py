@@ -13,7 +13,6 @@ from tests.oracles.llama_cpp import EXACT, LlamaCpp, ensure
 from tests.oracles.numpy_llama import NumpyModel
 from tests.weights import Unavailable
 
-
 KEPT = list(tiny.ROWS)
 
 
@@ -37,7 +36,8 @@ def llama_cpp():
 def test_llama_cpp_reads_what_transformers_ran(tmp_path, llama_cpp, name, tolerance):
     model = tiny.MODELS[name]
     path = tiny_gguf.write(model, tmp_path / "tiny.gguf")
-    np.testing.assert_allclose(llama_cpp(path).logits(tiny.tokens())[KEPT], tiny.reference(model), rtol=0, atol=tolerance)
+    theirs = llama_cpp(path).logits(tiny.tokens())[KEPT]
+    np.testing.assert_allclose(theirs, tiny.reference(model), rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", ["llama", "llama3", "mistral", "qwen2"])

@@ -19,8 +19,8 @@ DATA = Path(__file__).with_name("data")
 VOCAB = 96
 TOKENS = 150  # length of the input: longer than every window, every original context, and two pages of the cache
 #: The positions whose logits are kept: all of the first, then those around the ends of windows and pages.
-ROWS = (*range(12), 15, 16, 17, 31, 32, 33, 47, 48, 62, 63, 64, 65, 66, 71, 72, 73, 95, 96, 100, 111, 120, 127, 128, 129,
-        130, 135, 140, 149)
+ROWS = (*range(12), 15, 16, 17, 31, 32, 33, 47, 48, 62, 63, 64, 65, 66, 71, 72, 73, 95, 96, 100, 111, 120, 127, 128,
+        129, 130, 135, 140, 149)
 
 
 @dataclass(frozen=True)

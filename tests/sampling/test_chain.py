@@ -205,6 +205,14 @@ def test_strange_logits_have_a_defined_meaning():
         pick([1.0, 2.0], logit_bias={0: False, 1: -INF})
 
 
+def test_a_block_far_below_hides_no_other():
+    logits = np.repeat(np.array([0, -100, 0, -100, 0], np.float32), 64)
+    sampler = Sampler(Params(seed=1, samplers=[]), len(logits), 8)
+    token = sampler.sample(logits.ctypes.data)
+    assert np.isclose(sampler.drawn_logprobs(token, 0)[0], -np.log(192), rtol=0, atol=1e-12)
+    assert np.isclose(sampler.logprobs(logits.ctypes.data, 70, 0)[0], -100 - np.log(192), rtol=0, atol=1e-9)
+
+
 def test_greedy_whatever_the_chain_says():
     logits = np.random.default_rng(3).normal(0, 3, 1000).astype(np.float32)
     for chain in ("", "top_k", "temperature;top_p", "edskypmxt"):

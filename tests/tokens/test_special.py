@@ -76,6 +76,7 @@ def test_control_tokens_are_no_text(tmp_path):
     assert [tokenizer.piece(i) for i in (c, u, pad, unk)] == [b"", b"<u>", b"", b""]
     assert tokenizer.detokenize([c, u, pad, unk, 0], special=True) == b"<c><u>[PAD]<unk>\0"
     assert [tokenizer.is_control(i) for i in (c, u, pad, unk, 0, -1, 10**6)] == [True] + [False] * 6
+    assert tokenizer.detokenize([2**40, 0, -(2**70)]) == b"\0"
     assert tokenizer.piece(-1) == tokenizer.piece(10**6) == tokenizer.detokenize([-5, 2**31 - 1]) == b""
 
 

@@ -185,6 +185,7 @@ def test_check_of_forty_sparse_gigabytes(tmp_path):
     (["-j", "a.zip", ".args", "./.args"], 1, "name of two"), (["-N", "a.zip", "none"], 1, "none: cannot be read"),
     (["-l", "none"], 1, "none: cannot be opened: No such file"), (["-rl", "a.zip"], 2, "exclude each other"),
     (["--check", "llava.llamafile"], 1, "does not end in a ZIP directory"), (["--bad"], 2, "No such option"),
+    (["--check", "sub"], 1, "Is a directory"), (["-l", "sub"], 1, "Is a directory"),
     (["-l", "llava.llamafile"], 1, "does not end in a ZIP directory"), (["sub", ".args"], 1, "not a regular file"),
 ])
 def test_mistakes(folder, arguments, code, text):
@@ -192,6 +193,27 @@ def test_mistakes(folder, arguments, code, text):
     assert text in done.stderr and done.stdout == ""
     assert code == 2 or all(line.startswith("zipalign: ") for line in done.stderr.splitlines())
     assert not (folder / "a.zip").exists()
+
+
+def test_names_that_play_tricks(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("good\x1b[2Jbad", b"x")
+        archive.writestr("模型", b"x")
+    done = zipalign("-l", "a.zip", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert "good\\x1b[2Jbad" in done.stdout and "\\u6a21\\u578b" in done.stdout
+    assert "模型" in zipalign("-l", "a.zip", cwd=tmp_path, PYTHONIOENCODING="utf-8").stdout
+    data = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.zip").write_bytes(data.replace(b"badx", b"bady"))
+    done = zipalign("--check", "a.zip", cwd=tmp_path, code=1)
+    assert "\x1b" not in done.stderr and "good\\x1b[2Jbad is damaged" in done.stderr
+
+
+def test_wait(folder):
+    zipalign("a.zip", ".args", cwd=folder)
+    with open(folder / "a.zip", "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        done = zipalign("--wait", "0.2", "a.zip", ".args", cwd=folder, code=1)
+    assert "another run is at work on it" in done.stderr
 
 
 def test_help():

@@ -188,6 +188,25 @@ def test_kill_while_a_file_is_created_or_a_plain_program_gets_its_first_member(t
             assert parse.contents(path) == expected
 
 
+def test_killed_by_the_clock(tmp_path):
+    """The real thing: a process in the middle of its work, at moments nobody chose."""
+    (tmp_path / "model").write_bytes(noise(1 << 20) * 150)
+    path = tmp_path / "a"
+    append(path, old_entries())
+    start, seen = path.read_bytes(), set()
+    for wait in (0.25, 0.3, 0.35, 0.4, 0.5, 0.7):
+        running = subprocess.Popen([sys.executable, "-m", "zipalign", "-1", path, tmp_path / "model"])
+        time.sleep(wait)
+        running.kill()
+        running.wait()
+        members, interrupted = state(path)
+        seen.add(interrupted)
+        assert members == OLD and interrupted in (None, len(start))
+        append(path, [], say=quiet)
+        assert path.read_bytes() == start
+    assert seen
+
+
 def test_kill_on_a_file_that_needs_zip64(tmp_path):
     start = sparse(tmp_path / "start", 5 << 30, {0: b"\x7fELF"})
     append(start, old_entries(), say=quiet)
@@ -274,6 +293,16 @@ def test_failing_stream(file):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
+        append(file[0], [Entry("s", chunks())])
+    untouched(file)
+
+
+def test_stream_whose_source_cannot_be_read(file):
+    def chunks():
+        yield noise(1000)
+        raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+
+    with pytest.raises(ZipError, match=r"^s: cannot be read: Connection reset by peer"):
         append(file[0], [Entry("s", chunks())])
     untouched(file)
 

@@ -1,0 +1,31 @@
+"""The licences of everything that goes into the executable, as members `licenses/NAME`."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from pathlib import Path
+
+from llamafile.freeze.collect import PACKAGES, ROOT, Collection
+from llamafile.freeze.link import Python
+
+WORDS = ("LICEN", "COPYING", "COPYRIGHT", "NOTICE")
+
+
+def license_members(found: Collection, python: Python) -> dict[str, bytes]:
+    """Texts for this project, CPython and its libraries, and each distribution that a collected module belongs to."""
+    members = {"licenses/llamafile": (ROOT / "LICENSE").read_bytes()}
+    for name, path in python.licenses.items():
+        members[f"licenses/{name}"] = path.read_bytes()
+    owners = metadata.packages_distributions()
+    tops = {module.partition(".")[0] for module in (*found.modules, *found.extensions)} - set(PACKAGES)
+    for distribution in sorted({owner for top in tops for owner in owners.get(top, ())}):
+        for path in _texts(metadata.distribution(distribution)):
+            members[f"licenses/{distribution}/{path.name}"] = path.read_bytes()
+    return members
+
+
+def _texts(distribution: metadata.Distribution) -> list[Path]:
+    named = [
+        file for file in distribution.files or () if ".dist-info" in str(file) and file.name.upper().startswith(WORDS)
+    ]
+    return sorted(Path(str(file.locate())) for file in named)
