@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import struct
 
-from runtime._core import ffi, lib
-
 from llamafile.errors import LlamafileError
 from runtime import program
+from runtime._core import ffi, lib
 from runtime.ops import OPS
 from runtime.quants import BY_ID, FORMATS
 

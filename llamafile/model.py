@@ -13,7 +13,7 @@ from runtime.ops import RuntimeFault
 class Model:
     """One GGUF ready to make sessions of; `file` is an open llamafile.gguf File and is closed with the model."""
 
-    def __init__(self, file, n_threads=0, rope=None):
+    def __init__(self, file, n_threads=0, n_threads_batch=0, rope=None):
         from llamafile.tokens import Tokenizer
 
         self.file = file
@@ -22,7 +22,10 @@ class Model:
         self.n_vocab = self._vocabulary()
         self.rope = rope or Rope()
         self.n_ctx_train = file.integer(f"{self.architecture}.context_length", 2048, low=1)
-        self.pool = threads.Pool(n_threads or threads.physical_cores())
+        # One pool; a call with one token uses n_threads of it, a call with more n_threads_batch.
+        self.n_threads = n_threads or threads.physical_cores()
+        self.n_threads_batch = n_threads_batch or self.n_threads
+        self.pool = threads.Pool(max(self.n_threads, self.n_threads_batch))
 
     @classmethod
     def open(cls, path, **options):

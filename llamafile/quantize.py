@@ -7,14 +7,13 @@ import sys
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 
-from runtime._core import ffi, lib
-
 from llamafile.errors import LlamafileError
 from llamafile.gguf.file_types import FILE_TYPES
 from llamafile.gguf.reader import open_path
 from llamafile.gguf.values import U32
 from llamafile.gguf.writer import copied_keys, copied_tensor, write
 from llamafile.quantize_mixes import MIXES, Plan, Request
+from runtime._core import ffi, lib
 from runtime.quants import BY_ID, FORMATS
 from runtime.threads import physical_cores
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 
-from runtime._core import ffi
-
 from llamafile import fit
 from llamafile.errors import LlamafileError
 from llamafile.lower import lower
+from runtime._core import ffi
 from runtime.executor import Memory, Program
 from runtime.ops import PAGE
 
@@ -86,6 +85,7 @@ class Session:
         ffi.memmove(inputs["rows"], _ints(outputs), 4 * len(outputs))
         # Pages beyond the last one in use are not looked at: attention plans its splits by their number.
         pages = -(-(past + n) // PAGE)
+        self.model.pool.use(self.model.n_threads_batch if n > 1 else self.model.n_threads)
         self._program.run(T=n, S=1, O=len(outputs), C=self._pages * PAGE, P=pages)
         self.tokens += ids
         kind = "prompt_" if n > 1 else ""

@@ -33,6 +33,8 @@ void lf_memory_free(lf_memory memory);
 /* A pool of n threads, the caller's one of them. 0 when they cannot be had. */
 lf_pool *lf_pool_new(int n);
 void lf_pool_free(lf_pool *pool);
+/* From the next run on use only n of the pool's threads. */
+void lf_pool_use(lf_pool *pool, int n);
 
 /* Check an image and make it ready to run; on a fault returns 0 and writes one line to `fault`. */
 lf_program *lf_open(const lf_image *image, lf_pool *pool, char *fault, int fault_size);

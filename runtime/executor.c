@@ -426,10 +426,9 @@ typedef struct {
 static void lf_execute(void *argument, int thread) {
     const lf_stretch *stretch = argument;
     const lf_program *p = stretch->program;
-    int threads = lf_pool_threads(p->threads);
-    char *base = p->scratch.address;
-    lf_call call = {p->views, p->threads, thread, threads, base + p->scratch_size * thread, p->scratch_size,
-                    base + p->scratch_size * threads, p->shared_size};
+    char *base = p->scratch.address, *shared = base + p->scratch_size * lf_pool_threads(p->threads);
+    lf_call call = {p->views,       p->threads, thread,        lf_pool_active(p->threads), base + p->scratch_size * thread,
+                    p->scratch_size, shared,     p->shared_size};
     for (int i = stretch->first; i < stretch->first + stretch->count; i++) {
         const lf_op *op = &p->ops[i];
         p->kernels->entries[op->op](&call, p->pool + op->args);

@@ -19,16 +19,19 @@
 
 struct lf_pool {
     /* Each of these words is written by one side and read by the others: keep them on lines of their own. */
-    _Alignas(64) atomic_uint generation; /* counts jobs; workers wait for it to move */
+    _Alignas(64) atomic_uint generation; /* counts jobs, and says how many threads take part: LF_ACTIVE */
     _Alignas(64) atomic_uint phase;      /* counts barriers */
     _Alignas(64) atomic_int arrived;
     _Alignas(64) _Atomic int64_t taken;
     _Alignas(64) lf_job *job;
     void *argument;
-    int threads, started;
+    int threads, started, active;
     atomic_int stopping;
     pthread_t *handles;
 };
+
+/* The low bits of a generation: read in one go with the count, so that a late worker cannot mix up two jobs. */
+#define LF_ACTIVE 4096u
 
 typedef struct {
     lf_pool *pool;
@@ -70,7 +73,7 @@ static void lf_wait(atomic_uint *word, unsigned value) {
 
 static void lf_arrive(lf_pool *pool) {
     unsigned phase = atomic_load_explicit(&pool->phase, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&pool->arrived, 1, memory_order_acq_rel) == pool->threads - 1) {
+    if (atomic_fetch_add_explicit(&pool->arrived, 1, memory_order_acq_rel) == pool->active - 1) {
         atomic_store_explicit(&pool->arrived, 0, memory_order_relaxed);
         atomic_store_explicit(&pool->taken, 0, memory_order_relaxed);
         atomic_store_explicit(&pool->phase, phase + 1, memory_order_release);
@@ -92,14 +95,25 @@ int64_t lf_take(const lf_call *call) {
 }
 
 int lf_pool_threads(const lf_pool *pool) { return pool->threads; }
+int lf_pool_active(const lf_pool *pool) { return pool->active; }
+void lf_pool_use(lf_pool *pool, int n) { pool->active = n < 1 ? 1 : n > pool->threads ? pool->threads : n; }
+
+/* Begin a job, or the end of all: every worker sees the word move. */
+static void lf_announce(lf_pool *pool) {
+    unsigned count = atomic_load_explicit(&pool->generation, memory_order_relaxed) / LF_ACTIVE + 1;
+    atomic_store_explicit(&pool->generation, count * LF_ACTIVE + (unsigned)pool->active, memory_order_release);
+    lf_wake(&pool->generation);
+}
 
 static void *lf_work(void *argument) {
     lf_worker worker = *(lf_worker *)argument;
     lf_pool *pool = worker.pool;
     free(argument);
-    for (unsigned seen = 0;; seen++) {
+    for (unsigned seen = 0;;) {
         lf_wait(&pool->generation, seen);
+        seen = atomic_load_explicit(&pool->generation, memory_order_acquire);
         if (atomic_load(&pool->stopping)) return 0;
+        if (worker.thread >= (int)(seen % LF_ACTIVE)) continue; /* more threads than this job asked for */
         pool->job(pool->argument, worker.thread);
         lf_arrive(pool);
     }
@@ -108,12 +122,9 @@ static void *lf_work(void *argument) {
 void lf_pool_run(lf_pool *pool, lf_job *job, void *argument) {
     pool->job = job;
     pool->argument = argument;
-    if (pool->threads > 1) {
-        atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
-        lf_wake(&pool->generation);
-    }
+    if (pool->active > 1) lf_announce(pool);
     job(argument, 0);
-    if (pool->threads > 1) lf_arrive(pool);
+    if (pool->active > 1) lf_arrive(pool);
 }
 
 /* Start worker i with every signal blocked: signals are the caller's. */
@@ -131,11 +142,11 @@ static int lf_start(lf_pool *pool, int i) {
 }
 
 lf_pool *lf_pool_new(int n) {
-    if (n < 1 || n > 4096) return 0;
+    if (n < 1 || n >= (int)LF_ACTIVE) return 0;
     lf_pool *pool = aligned_alloc(64, sizeof *pool);
     if (!pool) return 0;
     memset(pool, 0, sizeof *pool);
-    pool->threads = n;
+    pool->threads = pool->active = n;
     pool->handles = calloc((size_t)n, sizeof *pool->handles);
     if (!pool->handles) return lf_pool_free(pool), (lf_pool *)0;
     for (int i = 1; i < n; i++, pool->started++)
@@ -146,8 +157,7 @@ lf_pool *lf_pool_new(int n) {
 void lf_pool_free(lf_pool *pool) {
     if (!pool) return;
     atomic_store(&pool->stopping, 1);
-    atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
-    lf_wake(&pool->generation);
+    lf_announce(pool);
     for (int i = 0; i < pool->started; i++) pthread_join(pool->handles[i], 0);
     free(pool->handles);
     free(pool);

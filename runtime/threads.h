@@ -9,4 +9,6 @@ typedef void lf_job(void *argument, int thread);
 /* Run job(argument, thread) on every thread of the pool, the caller as thread 0; returns when all are done. */
 void lf_pool_run(lf_pool *pool, lf_job *job, void *argument);
 int lf_pool_threads(const lf_pool *pool);
+/* How many of them the next job uses. */
+int lf_pool_active(const lf_pool *pool);
 #endif

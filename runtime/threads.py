@@ -17,6 +17,10 @@ class Pool:
         if self.handle == ffi.NULL:
             raise RuntimeFault(f"threads: {n} cannot be started; give fewer with -t")
 
+    def use(self, n):
+        """Run on only n of the threads from now on."""
+        lib.lf_pool_use(self.handle, n)
+
     def close(self):
         """Stop and join the threads."""
         lib.lf_pool_free(self.handle)

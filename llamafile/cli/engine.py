@@ -70,9 +70,8 @@ class Engine:
         override(file, options.override_kv)
         rope = Rope(**{name: getattr(options, dest) for dest, (name, unset) in _ROPE.items()
                        if getattr(options, dest) != unset})
-        if options.n_threads_batch > 0 and options.n_threads_batch != options.n_threads:
-            self.output.note("-tb: has no effect; prompts are computed by the threads of -t in this version")
-        self.model = Model(file, n_threads=max(0, options.n_threads), rope=rope)
+        self.model = Model(file, n_threads=max(0, options.n_threads),
+                           n_threads_batch=max(0, options.n_threads_batch), rope=rope)
         if not options.mmap:
             _read_through(file)
         if options.mlock:
@@ -126,7 +125,13 @@ def _context(options: Options, trained: int) -> int:
 def _banner(model: Any, session: Any) -> str:
     from runtime import cpu
 
-    return f"{model.description}; {cpu.chosen()}, {model.pool.threads} threads, context {session.n_ctx}"
+    return f"{model.description}; {cpu.chosen()}, {_threads(model)}, context {session.n_ctx}"
+
+
+def _threads(model: Any) -> str:
+    if model.n_threads == model.n_threads_batch:
+        return f"{model.n_threads} threads"
+    return f"{model.n_threads} threads, {model.n_threads_batch} for prompts"
 
 
 def override(file: Any, items: tuple[str, ...]) -> None:

@@ -1,9 +1,11 @@
 /* Kernels of attention and positions.
 
    The canonical numeric of attention: the cells of a sequence are taken in pages of LF_PAGE, and pages in splits of LF_SPLIT;
-   a split is reduced page after page with a running maximum, splits are combined in order. Nothing depends on threads,
-   on how many rows a call has, or on which of the two schedules below runs. */
+   a split is reduced page after page with a running maximum, splits are combined in order. A score is one sum over the head's
+   values in order, a value one sum over the page's cells in order. Nothing depends on threads, on how many rows a call has,
+   or on which of the two schedules below runs. */
 #include "rows_of.h"
+#include "lanes.h"
 
 #define LF_PAGE 64
 #define LF_SPLIT 8
@@ -66,9 +68,12 @@ typedef struct {
     const lf_attention_args *a;
     int32_t sequence, head, first, count; /* rows first .. first + count of q, each with `group` heads */
     int32_t group, d, e;
-    float *queries;        /* [count * group][d], scaled */
-    float *keys, *values;  /* [LF_PAGE][d] and [LF_PAGE][e], decoded */
-    float *scores;         /* [count * group][LF_PAGE] */
+    int32_t cells, early, late; /* of the page at hand: how many are in use, their least and greatest position */
+    const int32_t *where;       /* its cells' positions */
+    float *queries;             /* [count * group][d], scaled */
+    float *keys, *values;       /* [d][LF_PAGE] and [LF_PAGE][e], decoded */
+    float *rows;                /* [LF_PAGE][d]: keys before they are turned */
+    float *scores;              /* [count * group][LF_PAGE] */
 } lf_rows_of_head;
 
 LF_INLINE float *lf_align(float *p) { return (float *)(((uintptr_t)p + 63) & ~(uintptr_t)63); }
@@ -85,53 +90,142 @@ static void lf_load_queries(lf_rows_of_head *g) {
     }
 }
 
-/* Decode one page of a sequence; returns how many of its cells are in use. */
-static int32_t lf_load_page(const lf_rows_of_head *g, int32_t page) {
+LF_INLINE int32_t lf_position(const lf_rows_of_head *g, int32_t r) {
+    return ((const int32_t *)g->a->positions->data)[g->first + r / g->group];
+}
+
+/* Look at a page's positions; returns whether any row of the group may see any of its cells. */
+static int lf_open_page(lf_rows_of_head *g, int32_t page) {
     const lf_attention_args *a = g->a;
     int32_t length = ((const int32_t *)a->lengths->data)[g->sequence];
-    int32_t n = length - page * LF_PAGE < LF_PAGE ? length - page * LF_PAGE : LF_PAGE;
-    int64_t first = (int64_t)((const int32_t *)a->pages->data)[g->sequence * a->pages->stride[1] + page] * LF_PAGE;
-    for (int32_t c = 0; c < n; c++) {
-        lf_read_row(a->k->dtype, lf_cell(a->k, first + c, g->head), g->keys + c * g->d, g->d);
+    int64_t cell = (int64_t)((const int32_t *)a->pages->data)[g->sequence * a->pages->stride[1] + page] * LF_PAGE;
+    g->cells = length - page * LF_PAGE < LF_PAGE ? length - page * LF_PAGE : LF_PAGE;
+    g->where = (const int32_t *)a->cell_positions->data + cell;
+    g->early = INT32_MAX, g->late = INT32_MIN;
+    for (int32_t c = 0; c < g->cells; c++) {
+        g->early = g->where[c] < g->early ? g->where[c] : g->early;
+        g->late = g->where[c] > g->late ? g->where[c] : g->late;
+    }
+    int32_t last = INT32_MIN;
+    for (int32_t i = 0; i < g->count; i++) {
+        int32_t position = ((const int32_t *)a->positions->data)[g->first + i];
+        last = position > last ? position : last;
+    }
+    return !a->causal || g->early <= last;
+}
+
+/* Keys with cells side by side: [d][LF_PAGE]. */
+LF_INLINE void lf_turn_keys(const float *rows, int32_t d, float *keys) {
+    int32_t i = 0;
+#if LF_STEP == 4
+    for (; i + 4 <= d; i += 4)
+        for (int32_t c = 0; c < LF_PAGE; c += LF_W) {
+            lf_iv v[4];
+            lf_sixteen((const char *)(rows + c * d + i), d * (int64_t)sizeof(float), v);
+            for (int j = 0; j < 4; j++) lf_i_put(keys + (i + j) * LF_PAGE + c, v[j]);
+        }
+#endif
+    for (; i < d; i++)
+        for (int32_t c = 0; c < LF_PAGE; c++) keys[i * LF_PAGE + c] = rows[c * d + i];
+}
+
+/* Decode the page that was opened. */
+static void lf_load_page(const lf_rows_of_head *g) {
+    const lf_attention_args *a = g->a;
+    int64_t first = g->where - (const int32_t *)a->cell_positions->data;
+    for (int32_t c = 0; c < g->cells; c++) {
+        lf_read_row(a->k->dtype, lf_cell(a->k, first + c, g->head), g->rows + c * g->d, g->d);
         lf_read_row(a->v->dtype, lf_cell(a->v, first + c, g->head), g->values + c * g->e, g->e);
     }
-    return n;
+    if (g->cells < LF_PAGE) memset(g->rows + g->cells * g->d, 0, sizeof(float) * (size_t)((LF_PAGE - g->cells) * g->d));
+    lf_turn_keys(g->rows, g->d, g->keys);
 }
 
-/* Scores of one row against n cells: -inf where it may not look. */
-static void lf_score_row(const lf_rows_of_head *g, int32_t r, int32_t page, int32_t n) {
-    const lf_attention_args *a = g->a;
-    const float *q = g->queries + r * g->d;
-    float *scores = g->scores + r * LF_PAGE;
-    int32_t position = ((const int32_t *)a->positions->data)[g->first + r / g->group];
-    int64_t cell = (int64_t)((const int32_t *)a->pages->data)[g->sequence * a->pages->stride[1] + page] * LF_PAGE;
-    const int32_t *where = (const int32_t *)a->cell_positions->data + cell;
-    float slope = a->slopes ? ((const float *)a->slopes->data)[g->head * g->group + r % g->group] : 0;
-    for (int32_t c = 0; c < n; c++) {
-        int32_t distance = position - where[c];
-        int32_t away = distance < 0 ? -distance : distance;
-        if ((a->causal && distance < 0) || (a->window && away >= a->window)) {
-            scores[c] = -INFINITY;
-            continue;
+/* out[r][..] += the sum over i < n of x[r][i] times m[i][..], for `rows` rows and `vectors` vectors: one accumulator for each,
+   i in order. x has rows x_stride apart, m and out likewise. */
+LF_INLINE void lf_sum_tile(const float *x, int64_t x_stride, const float *m, int64_t m_stride, int32_t n, float *out,
+                           int64_t out_stride, int rows, int vectors) {
+    lf_vf acc[6][4];
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) acc[r][v] = lf_load(out + r * out_stride + v * LF_W);
+    for (int32_t i = 0; i < n; i++, m += m_stride) {
+        lf_vf b[4];
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) b[v] = lf_load(m + v * LF_W);
+#pragma GCC unroll 6
+        for (int r = 0; r < rows; r++) {
+            lf_vf one = lf_set(x[r * x_stride + i]);
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; v++) acc[r][v] = lf_fma(one, b[v], acc[r][v]);
         }
-        lf_vf sum = lf_set(0);
-        int32_t i = 0;
-        for (; i + LF_W <= g->d; i += LF_W) sum = lf_fma(lf_load(q + i), lf_load(g->keys + c * g->d + i), sum);
-        if (i < g->d) sum = lf_fma(lf_load_some(q + i, g->d - i), lf_load_some(g->keys + c * g->d + i, g->d - i), sum);
-        float score = lf_sum(sum);
-        if (a->cap != 0) score = a->cap * tanhf(score / a->cap);
-        scores[c] = score - slope * (float)distance;
     }
-    for (int32_t c = n; c < LF_PAGE; c++) scores[c] = -INFINITY;
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) lf_put(out + r * out_stride + v * LF_W, acc[r][v]);
 }
 
-/* Take a page's scores and values into a row's running result. */
-static void lf_take_page(const lf_rows_of_head *g, int32_t r, int32_t n, lf_partial *p) {
+#if LF_W == 16
+#define LF_WIDE 4
+#else
+#define LF_WIDE 2
+#endif
+
+/* The same for any number of rows, and `width` values of each. */
+static void lf_sum_rows(const float *x, int64_t x_stride, const float *m, int64_t m_stride, int32_t n, float *out,
+                        int64_t out_stride, int32_t rows, int32_t width) {
+    int32_t j = 0;
+    for (int wide = LF_WIDE; wide; wide = wide > 1 ? 1 : 0)
+        for (; j + wide * LF_W <= width; j += wide * LF_W)
+            for (int32_t r = 0, some; r < rows; r += some) {
+                const float *xr = x + r * x_stride;
+                float *o = out + r * out_stride + j;
+                int left = rows - r;
+                some = left >= 6 ? 6 : left >= 3 ? 3 : left;
+#define LF_TILE_CASE(count)                                                                                   \
+    if (some == count && wide == LF_WIDE) lf_sum_tile(xr, x_stride, m + j, m_stride, n, o, out_stride, count, LF_WIDE); \
+    if (some == count && wide == 1) lf_sum_tile(xr, x_stride, m + j, m_stride, n, o, out_stride, count, 1);
+                LF_TILE_CASE(6)
+                LF_TILE_CASE(3)
+                LF_TILE_CASE(2)
+                LF_TILE_CASE(1)
+#undef LF_TILE_CASE
+            }
+    for (; j < width; j++)
+        for (int32_t r = 0; r < rows; r++)
+            for (int32_t i = 0; i < n; i++)
+                out[r * out_stride + j] = lf_fma1(x[r * x_stride + i], m[i * m_stride + j], out[r * out_stride + j]);
+}
+
+/* What the attributes make of a row's raw scores: squeezed, sloped, -inf where it may not look. */
+static void lf_finish_scores(const lf_rows_of_head *g, int32_t r) {
+    const lf_attention_args *a = g->a;
+    float *scores = g->scores + r * LF_PAGE;
+    int32_t position = lf_position(g, r);
+    if (a->cap != 0)
+        for (int32_t c = 0; c < LF_PAGE; c += LF_W)
+            lf_put(scores + c, lf_set(a->cap) * lf_tanh(lf_load(scores + c) / lf_set(a->cap)));
+    if (a->slopes) {
+        float slope = ((const float *)a->slopes->data)[g->head * g->group + r % g->group];
+        for (int32_t c = 0; c < g->cells; c++) scores[c] = scores[c] - slope * (float)(position - g->where[c]);
+    }
+    for (int32_t c = g->cells; c < LF_PAGE; c++) scores[c] = -INFINITY;
+    int whole = (!a->causal || g->late <= position) &&
+                (!a->window || (position - g->early < a->window && g->late - position < a->window));
+    for (int32_t c = 0; !whole && c < g->cells; c++) {
+        int32_t distance = position - g->where[c], away = distance < 0 ? -distance : distance;
+        if ((a->causal && distance < 0) || (a->window && away >= a->window)) scores[c] = -INFINITY;
+    }
+}
+
+/* Turn a page's scores into weights under the row's running maximum, and shrink what it carries where that grew. */
+static void lf_weigh(const lf_rows_of_head *g, int32_t r, lf_partial *p) {
     float *scores = g->scores + r * LF_PAGE;
     lf_vf most = lf_load(scores);
     for (int32_t c = LF_W; c < LF_PAGE; c += LF_W) most = lf_max(most, lf_load(scores + c));
     float top = lf_largest(most);
-    if (top == -INFINITY) return;
     if (top > p->most) {
         float shrink = p->most == -INFINITY ? 0 : expf(p->most - top);
         p->most = top;
@@ -140,21 +234,14 @@ static void lf_take_page(const lf_rows_of_head *g, int32_t r, int32_t n, lf_part
         for (; i + LF_W <= g->e; i += LF_W) lf_put(p->values + i, lf_load(p->values + i) * lf_set(shrink));
         for (; i < g->e; i++) p->values[i] *= shrink;
     }
-    lf_vf total = lf_set(0);
+    /* Where nothing was seen so far every weight is 0. */
+    lf_vf total = lf_set(0), under = lf_set(p->most == -INFINITY ? 0 : p->most);
     for (int32_t c = 0; c < LF_PAGE; c += LF_W) {
-        lf_vf w = lf_exp(lf_load(scores + c) - lf_set(p->most));
+        lf_vf w = lf_exp(lf_load(scores + c) - under);
         lf_put(scores + c, w);
         total = total + w;
     }
     p->sum += lf_sum(total);
-    int32_t i = 0;
-    for (; i + LF_W <= g->e; i += LF_W) {
-        lf_vf acc = lf_load(p->values + i);
-        for (int32_t c = 0; c < n; c++) acc = lf_fma(lf_set(scores[c]), lf_load(g->values + c * g->e + i), acc);
-        lf_put(p->values + i, acc);
-    }
-    for (; i < g->e; i++)
-        for (int32_t c = 0; c < n; c++) p->values[i] = lf_fma1(scores[c], g->values[c * g->e + i], p->values[i]);
 }
 
 /* Combine a later split's result into an earlier one's. */
@@ -164,7 +251,10 @@ static void lf_combine(lf_partial *into, const lf_partial *next, int32_t e) {
     float keep = into->most == -INFINITY ? 0 : expf(into->most - most), take = expf(next->most - most);
     into->most = most;
     into->sum = into->sum * keep + next->sum * take;
-    for (int32_t i = 0; i < e; i++) into->values[i] = into->values[i] * keep + next->values[i] * take;
+    int32_t i = 0;
+    for (; i + LF_W <= e; i += LF_W)
+        lf_put(into->values + i, lf_load(into->values + i) * lf_set(keep) + lf_load(next->values + i) * lf_set(take));
+    for (; i < e; i++) into->values[i] = into->values[i] * keep + next->values[i] * take;
 }
 
 static void lf_clear(lf_partial *p, int32_t e) {
@@ -173,29 +263,36 @@ static void lf_clear(lf_partial *p, int32_t e) {
     memset(p->values, 0, sizeof(float) * (size_t)e);
 }
 
-/* Reduce the pages of one split for all rows of the group. */
-static void lf_reduce_split(const lf_rows_of_head *g, int32_t split, int32_t pages, lf_partial *partials) {
-    int32_t last = (split + 1) * LF_SPLIT < pages ? (split + 1) * LF_SPLIT : pages;
-    for (int32_t r = 0; r < g->count * g->group; r++) lf_clear(&partials[r], g->e);
+/* Reduce the pages of one split for all rows of the group; the partials' values lie `stride` apart. */
+static void lf_reduce_split(lf_rows_of_head *g, int32_t split, int32_t pages, lf_partial *partials, int64_t stride) {
+    int32_t last = (split + 1) * LF_SPLIT < pages ? (split + 1) * LF_SPLIT : pages, rows = g->count * g->group;
+    for (int32_t r = 0; r < rows; r++) lf_clear(&partials[r], g->e);
     for (int32_t page = split * LF_SPLIT; page < last; page++) {
-        int32_t n = lf_load_page(g, page);
-        for (int32_t r = 0; r < g->count * g->group; r++) {
-            lf_score_row(g, r, page, n);
-            lf_take_page(g, r, n, &partials[r]);
+        if (!lf_open_page(g, page)) continue;
+        lf_load_page(g);
+        memset(g->scores, 0, sizeof(float) * (size_t)(rows * LF_PAGE));
+        lf_sum_rows(g->queries, g->d, g->keys, LF_PAGE, g->d, g->scores, LF_PAGE, rows, LF_PAGE);
+        for (int32_t r = 0; r < rows; r++) {
+            lf_finish_scores(g, r);
+            lf_weigh(g, r, &partials[r]);
         }
+        lf_sum_rows(g->scores, LF_PAGE, g->values, g->e, g->cells, partials[0].values, stride, rows, g->e);
     }
 }
 
 static void lf_finish_row(const lf_rows_of_head *g, int32_t r, const lf_partial *p) {
     const lf_view *o = g->a->out0;
     float *out = lf_row(o, (int64_t)(g->first + r / g->group) * o->ne[1] + g->head * g->group + r % g->group);
-    for (int32_t i = 0; i < g->e; i++) out[i] = p->sum > 0 ? p->values[i] / p->sum : 0;
+    int32_t i = 0;
+    for (; p->sum > 0 && i + LF_W <= g->e; i += LF_W) lf_put(out + i, lf_load(p->values + i) / lf_set(p->sum));
+    for (; i < g->e; i++) out[i] = p->sum > 0 ? p->values[i] / p->sum : 0;
 }
 
 static lf_rows_of_head lf_group_at(const lf_attention_args *a, char *scratch) {
     lf_rows_of_head g = {.a = a, .d = a->q->ne[0], .e = a->v->ne[0], .group = a->q->ne[1] / a->k->ne[1]};
     float *p = lf_align((float *)scratch);
     g.keys = p, p += LF_PAGE * g.d;
+    g.rows = p, p += LF_PAGE * g.d;
     g.values = p, p += LF_PAGE * g.e;
     g.scores = p, p += LF_TILE_ROWS * LF_PAGE;
     g.queries = p;
@@ -237,7 +334,7 @@ static void lf_attend_rows(const lf_call *call, const lf_attention_args *a) {
                 lf_load_queries(&g);
                 for (int32_t r = 0; r < g.count * g.group; r++) lf_clear(&whole[r], g.e);
                 for (int32_t split = 0; split * LF_SPLIT < pages; split++) {
-                    lf_reduce_split(&g, split, pages, part);
+                    lf_reduce_split(&g, split, pages, part, 2 * g.e);
                     for (int32_t r = 0; r < g.count * g.group; r++) lf_combine(&whole[r], &part[r], g.e);
                 }
                 for (int32_t r = 0; r < g.count * g.group; r++) lf_finish_row(&g, r, &whole[r]);
@@ -260,7 +357,7 @@ static void lf_attend_splits(const lf_call *call, const lf_attention_args *a) {
         for (int32_t r = 0; r < g.group; r++) part[r].values = slot + r * width + 2;
         if (split * LF_SPLIT >= pages) continue;
         lf_load_queries(&g);
-        lf_reduce_split(&g, split, pages, part);
+        lf_reduce_split(&g, split, pages, part, width);
         for (int32_t r = 0; r < g.group; r++) slot[r * width] = part[r].most, slot[r * width + 1] = part[r].sum;
     }
     lf_barrier(call);

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runtime._core import ffi
 
 from llamafile.model import Model
 from runtime import cpu
+from runtime._core import ffi
 
 EXACT = ("f32", "f32")  # cache types that round nothing
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from runtime._core import ffi
 
 from llamafile.graph import Tensor
 from llamafile.lower import _pack, plan_arena
 from runtime import cpu, program
+from runtime._core import ffi
 from runtime.executor import Memory, Program
 from runtime.ops import OPS
 from runtime.quants import FORMATS

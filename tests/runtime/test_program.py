@@ -6,10 +6,10 @@ import struct
 
 import numpy as np
 import pytest
-from runtime._core import ffi, lib
 
 from llamafile.lower import Image, _pack
 from runtime import program
+from runtime._core import ffi, lib
 from runtime.executor import Memory, Program
 from runtime.ops import RuntimeFault
 from runtime.threads import Pool

@@ -175,6 +175,7 @@ def pick(logits, mask=None, **fields):
 def test_exact_thresholds_belong_to_the_kept_side():
     assert pick([0] * 4, samplers="top_p", top_p=0.5)[1] == [0, 1]
     assert pick([0] * 4, samplers="top_p", top_p=0.500001)[1] == [0, 1, 2]
+    assert pick([0] * 5, samplers="top_k;top_p", top_k=4, top_p=0.5)[1] == [0, 1]
     assert pick([0] * 4, samplers="min_p", min_p=1.0)[1] == [0, 1, 2, 3]
     assert pick([0] * 4, samplers="xtc", xtc_probability=1.0, xtc_threshold=0.25)[1] == [3]
     assert pick([0] * 4, samplers="typ_p", typical_p=0.5)[1] == [0, 1, 2]  # the mass must exceed it

@@ -20,7 +20,8 @@ FIELDS: list[dict] = [
     {"repeat_penalty": 1.2}, {"repeat_penalty": 1.2, "repeat_last_n": 20}, {"frequency_penalty": 0.3},
     {"presence_penalty": -0.4, "repeat_last_n": 5}, {"typical_p": 0.8}, {"typical_p": 0.3, "min_keep": 4},
     {"top_n_sigma": 1.0}, {"xtc_probability": 0.5, "xtc_threshold": 0.05}, {"top_p": 0.5}, {"min_p": 0.3},
-    {"dynatemp_range": 0.5, "dynatemp_exponent": 1.5}, {"mirostat": 1, "mirostat_tau": 3.0}, {"mirostat": 2},
+    {"dynatemp_range": 0.5, "dynatemp_exponent": 1.5}, {"mirostat": 1, "mirostat_tau": 3.0},
+    {"mirostat": 1, "mirostat_tau": 4.0}, {"mirostat": 2},
     {"mirostat": 2, "mirostat_eta": 0.5, "temperature": 1.5}, {"dry_multiplier": 3.0},
     {"dry_multiplier": 1.0, "dry_base": 3.0, "dry_allowed_length": 1, "dry_penalty_last_n": 20},
 ]  # fmt: skip
@@ -31,6 +32,8 @@ def cases():
     """Every set of fields on a few vocabularies: small ones repeat themselves, so that penalties have work."""
     for place, fields in enumerate(FIELDS):
         for n in (4, 50, 3000):
+            if fields.get("mirostat_tau") == 4.0 and n < 3000:
+                continue  # it wants more candidates than there are, and llama.cpp's k overflows an int
             seeded = {"seed": 100 * place + n, "dry_penalty_last_n": 64, "dry_sequence_breakers": (), **fields}
             yield Params(**seeded), n
 

@@ -6,6 +6,7 @@ import itertools
 import random
 
 import pytest
+
 from llamafile._native import lib
 
 from . import driver as drivers
@@ -71,6 +72,7 @@ def check_bpe(driver, chance):
 def hostile_strings(chance):
     """Return strings that may be anything: empty, equal, huge, no UTF-8."""
     choice = (b"", b"a", b" ", b"a b", b"<x>", b"<0x41>", b"<0xZZ>", b"\xe2\x96\x81", b"\xe2\x96", b"\xff", b"\xc4\xa0",
+              b"\xc8\x80", b"\xc7\xbf",
               b"a" * chance.choice((4095, 4096, 4097, 9000)), bytes(chance.choices(range(256), k=chance.randint(1, 9))))
     return [chance.choice(choice) for _ in range(chance.randint(0, 80))]
 
@@ -121,6 +123,18 @@ def test_counts_beyond_the_data(driver):
     assert driver.open_raw(drivers.SPM, (one, none, (1, b"\0\0\0"), none)) == CUT
     assert driver.open_raw(drivers.BPE, (none, none, none, none)) == OK
     assert driver.encode(b"anything")[:2] == (OK, [])
+
+
+def test_odd_scores(driver):
+    """Both zeros are one score, so that the left pair is first; NaN comes last, whatever its sign."""
+    tokens = [b"a", b"b", b"ab", b"ba"]
+    nan, inf = float("nan"), float("inf")
+    left_first, right_first = [2, 0], [0, 3]
+    for left, right, want in ((0.0, -0.0, left_first), (-0.0, 0.0, left_first), (-1.0, 1.0, right_first),
+                              (nan, -9e9, right_first), (-nan, -inf, right_first), (inf, 1e38, left_first),
+                              (nan, -nan, left_first), (-nan, nan, left_first)):
+        assert driver.open(drivers.SPM, tokens, scores=[0.0, 0.0, left, right]) == OK
+        assert driver.encode(b"aba")[:2] == (OK, want)
 
 
 def test_equal_tokens_do_not_take_for_ever(driver):

@@ -8,6 +8,7 @@ import unicodedata
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from llamafile._native import ffi, lib
 
 from . import texts

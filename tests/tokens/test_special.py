@@ -81,9 +81,9 @@ def test_control_tokens_are_no_text(tmp_path):
 
 
 def test_tokens_in_no_byte_alphabet_stay_as_they_are(tmp_path):
-    tokenizer = bpe(tmp_path, [("two words", NORMAL), ("的", NORMAL), ("Ġé", NORMAL)])
-    assert [tokenizer.piece(tokenizer.token_id(t)) for t in ("two words", "的", "Ġé")] == [
-        b"two words", "的".encode(), b" \xe9"]
+    tokenizer = bpe(tmp_path, [(t, NORMAL) for t in ("two words", "的", "Ġé", "aȀ", "aǿ")])
+    assert [tokenizer.piece(tokenizer.token_id(t)) for t in ("two words", "的", "Ġé", "aȀ", "aǿ")] == [
+        b"two words", "的".encode(), b" \xe9", "aȀ".encode(), "aǿ".encode()]
 
 
 def test_bos_and_eos(tmp_path):
