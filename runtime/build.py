@@ -112,7 +112,8 @@ def compile_module(module, toolchain, folder):
     jobs.append((glue, glue.with_suffix(".o"), [*include, python]))
     if module.kernels:
         sets = ISAS.get(toolchain.machine, {"generic": []})
-        jobs += [(module.kernels, folder / f"kernels_{isa}.o", [*toolchain.warnings, *include, *flags, f"-DLF_ISA={isa}"])
+        common = [*toolchain.warnings, *include]
+        jobs += [(module.kernels, folder / f"kernels_{isa}.o", [*common, *flags, f"-DLF_ISA={isa}"])
                  for isa, flags in sets.items()]
 
     def one(job):

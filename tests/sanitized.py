@@ -1,4 +1,4 @@
-"""A pytest plugin that puts the sanitized builds of the C modules in the place of the ordinary ones: `-p tests.sanitized`."""
+"""A pytest plugin, `-p tests.sanitized`: the sanitized builds of the C modules instead of the ordinary ones."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run pytest with these arguments in a process whose C is under ASan and UBSan; builds what is not built yet."""
     for module in (build.core(), native()):
         build.build(module, sanitize=True)
-    library = subprocess.run([os.environ.get("CC") or "cc", "-print-file-name=libasan.so"], capture_output=True, text=True)
+    compiler = os.environ.get("CC") or "cc"
+    library = subprocess.run([compiler, "-print-file-name=libasan.so"], capture_output=True, text=True)
     # Python itself leaks what it keeps until its end; UBSan's reports end the process as ASan's do.
     environment = {
         **os.environ, "LLAMAFILE_SANITIZED": "1", "LD_PRELOAD": library.stdout.strip(),
-        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1", "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
     }  # fmt: skip
     command = [sys.executable, "-m", "pytest", "-p", "tests.sanitized", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
