@@ -26,7 +26,7 @@ typedef struct {
     lf_memory arena, cache, state;
 } lf_image;
 
-/* Zeroed memory in whole pages, huge ones where the system has them; address 0 when there is none. */
+/* Zeroed memory in whole pages; address 0 when there is none. */
 lf_memory lf_memory_new(int64_t size);
 void lf_memory_free(lf_memory memory);
 

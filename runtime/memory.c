@@ -3,15 +3,14 @@
 #include <sys/mman.h>
 #include "core.h"
 
-#define LF_HUGE (2 << 20)
-
 lf_memory lf_memory_new(int64_t size) {
     lf_memory none = {0, 0};
     if (size <= 0 || size > ((int64_t)1 << 46)) return none;
     void *p = mmap(0, (size_t)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) return none;
-#ifdef MADV_HUGEPAGE
-    if (size >= 2 * LF_HUGE) madvise(p, (size_t)size, MADV_HUGEPAGE);
+#ifdef MADV_NOHUGEPAGE
+    /* A cache is touched a few cells a layer: in huge pages, a short prompt would have the system clear 2 MiB for each. */
+    madvise(p, (size_t)size, MADV_NOHUGEPAGE);
 #endif
     return (lf_memory){p, size};
 }
