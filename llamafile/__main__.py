@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from llamafile import times
 from llamafile.errors import LlamafileError
 from zipalign import ZipError
 
@@ -24,6 +25,7 @@ WRONG, INTERRUPTED, SIGPIPE_STATUS = 1, 130, 141
 
 def main(argv: list[str] | None = None) -> int:
     """Run the program with these arguments (the process's own by default) and return its exit status."""
+    times.mark("ours")
     try:
         keep_standard_descriptors()
         status = run(sys.argv[1:] if argv is None else argv)

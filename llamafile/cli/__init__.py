@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 def run(options: Options) -> int:
     """Do what the options ask for and return the exit status; raises LlamafileError for what a user can mend."""
+    from llamafile import times
     from llamafile.cli import engine, texts
     from llamafile.cli.interrupt import Interrupt
     from llamafile.cli.output import Output
@@ -26,6 +27,7 @@ def run(options: Options) -> int:
         finally:
             output.restore()
         timeline.report()
+        output.detail(times.text())
     return status
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llamafile import times
 from llamafile.cli.timeline import Full, Timeline
 from llamafile.tokens import StreamDecoder
 
@@ -81,3 +82,5 @@ class Answer:
     def _show(self, text: str) -> None:
         self.text += text
         self.output.write(text.encode("utf-8", "replace"))
+        if text:
+            times.mark("token")

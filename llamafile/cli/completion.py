@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llamafile import times
 from llamafile.cli import prompt_file
 from llamafile.cli.answer import ENDED, INTERRUPTED, Answer
 from llamafile.cli.output import INPUT, PROMPT
@@ -46,6 +47,7 @@ class Completion:
         if self.options.display_prompt:
             self.output.write(prompt or b"", PROMPT)
         self.timeline.begin(ids)
+        times.mark("prompt")
         cache.keep_prompt()
         status = self._take_turns(prompt or b"") if self.interactive else self._answer_once()
         self.output.end_line()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from llamafile import times
 from llamafile.errors import LlamafileError
 
 TYPE_CHECKING = False
@@ -72,6 +73,7 @@ class Engine:
                        if getattr(options, dest) != unset})
         self.model = Model(file, n_threads=max(0, options.n_threads),
                            n_threads_batch=max(0, options.n_threads_batch), rope=rope)
+        times.mark("model")
         if not options.mmap:
             _read_through(file)
         if options.mlock:
@@ -80,6 +82,7 @@ class Engine:
             _context(options, self.model.n_ctx_train), n_batch=min(options.n_batch, options.n_ubatch),
             cache_types=(options.cache_type_k, options.cache_type_v),
         )
+        times.mark("program")
 
     def _tell_details(self, sampler: Any) -> None:
         """Say under -v what this run could be repeated by."""

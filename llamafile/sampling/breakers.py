@@ -23,6 +23,7 @@ def spellings(text: bytes, pieces, tokenize) -> list[list[int]]:
 
 def resolve(breakers, pieces, tokenize) -> list[list[int]]:
     """Return all breakers as token sequences: texts through `spellings`, sequences of ids as they are."""
+    pieces = list(pieces)
     found: list[list[int]] = []
     for breaker in breakers:
         if isinstance(breaker, (str, bytes)):

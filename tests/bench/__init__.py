@@ -1,1 +1,1 @@
-"""What `make bench` measures: the machine's limits first, then the engine beside them; `python -m tests.bench --help`."""
+"""What `make bench` measures: the machine's limits first, then the engine and its tools beside them."""

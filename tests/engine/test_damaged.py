@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import resource
 import subprocess
@@ -17,7 +18,8 @@ MEMORY = 4 << 30  # bytes a file may make us ask for
 
 @pytest.mark.parametrize("name", ["mixtral", "gemma3", "qwen2-yarn"])
 def test_one_wrong_number(tmp_path, name):
-    path = tiny_gguf.write(tiny.MODELS[name], tmp_path / "whole.gguf", "Q4_0")
+    short = dataclasses.replace(tiny.MODELS[name], layers=2)
+    path = tiny_gguf.write(short, tmp_path / "whole.gguf", "Q4_0")
     done = subprocess.run(
         [sys.executable, "-W", "error", "-X", "faulthandler", "-m", damaged.__name__, str(path),
          str(tmp_path / "changed.gguf")],
@@ -25,5 +27,5 @@ def test_one_wrong_number(tmp_path, name):
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)))
     assert done.returncode == 0, done.stderr[-3000:]
     ends = json.loads(done.stdout)
-    assert ends["surprises"] == []
+    assert not ends["surprises"], "\n".join(ends["surprises"])
     assert ends["ends"]["refused"] > ends["ends"]["runs"] > 0

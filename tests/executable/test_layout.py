@@ -113,6 +113,20 @@ def test_appended_members_leave_the_record_valid(engine, tmp_path):
         assert archive.data_offset(archive.members["weights.bin"]) % 65536 == 0
 
 
+def test_changed_by_other_programs_it_still_runs(engine, tmp_path):
+    """They leave the head's record behind the times, or move members: the directory at the end is what counts."""
+    copy = tmp_path / "x.llamafile"
+    copy.write_bytes(engine.read_bytes())
+    copy.chmod(0o755)
+    with zipfile.ZipFile(copy, "a") as archive:
+        archive.writestr("notes", b"n" * 1000)
+    assert run(copy, "--version").returncode == 0
+    if run("which", "zip").returncode == 0:
+        assert run("zip", "-q", "-d", copy, "notes").returncode == 0
+        done = run(copy, "--version")
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_extension_modules_are_named_as_python_imports_them():
     name = "python3.11/lib-dynload/math.cpython-311-x86_64-linux-gnu.so"
     assert collect._extension_module(name) == "math"

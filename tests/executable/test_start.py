@@ -9,7 +9,9 @@ import sys
 
 import pytest
 
-from .built import run
+from zipalign.reader import Archive
+
+from .built import ROOT, run
 
 pytestmark = pytest.mark.built
 
@@ -56,6 +58,13 @@ def test_name_that_is_no_text(probe, tmp_path):
 def test_empty_environment_and_missing_home(engine):
     assert run(engine, "--version", env={}).returncode == 0
     assert run(engine, "--version", env={"HOME": "/nonexistent", "TMPDIR": "/nonexistent"}).returncode == 0
+
+
+def test_in_a_folder_that_is_gone(engine, tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = run("sh", "-c", 'rmdir "$PWD"; exec "$0" --version', engine, cwd=gone)
+    assert done.returncode == 0, done.stderr
 
 
 def test_python_variables_do_not_reach_it(probe):
@@ -123,6 +132,26 @@ def test_execute_only_file_says_so(engine, tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("llamafile: ")
     assert "chmod +r" in done.stderr
+
+
+@pytest.mark.long
+def test_with_a_shared_library_of_python(tmp_path):
+    """The other way to link: a small head that loads libpython and the launcher from memory."""
+    target = tmp_path / "shared"
+    done = run(sys.executable, "-m", "llamafile.freeze", "--shared", "--output", target, cwd=ROOT, timeout=600)
+    if "no libpython" in done.stderr:
+        pytest.skip("this Python has no shared library")
+    assert done.returncode == 0, done.stderr
+    assert run(target, "--version").stdout.startswith("llamafile 0.1.0")
+    with Archive.open(target) as archive:
+        member = archive.members["lib/launcher.so"]
+        at = archive.data_offset(member) + member.size // 2
+    with open(target, "r+b") as file:
+        file.seek(at)
+        file.write(b"damage")
+    done = run(target, "--version")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "lib/launcher.so is damaged" in done.stderr
 
 
 @ROOT_ONLY

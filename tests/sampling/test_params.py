@@ -97,6 +97,7 @@ def test_breakers_are_found_however_they_are_spelt():
     assert resolve(["\n"], PIECES, tokenize) == [[1], [2], [3]]
     assert sorted(resolve(["end"], PIECES, tokenize)) == [[4], [5, 6], [7, 8]]
     assert resolve([[7, 8], "", b"a"], PIECES, tokenize) == [[7, 8], [0]]
+    assert resolve(["a", "\n"], iter(PIECES), tokenize) == [[0], [1], [2], [3]]
 
 
 def test_breakers_are_resolved_only_for_dry():

@@ -54,10 +54,15 @@ def test_reset_begins_again(extra):
 def values_after(past, n=8, context=64, **fields):
     """Each candidate's log-probability less that of token n - 1, which nothing has touched."""
     logits = np.linspace(2, -2, n).astype(np.float32)
-    sampler = Sampler(Params(seed=1, temperature=1.0, **fields), n, context)
-    sampler.accept_all(past)
-    sampler.sample(logits.ctypes.data)
-    found = dict(sampler.drawn_logprobs(0, n)[1])
+    both = []
+    for calls in ([past], [[token] for token in past]):  # all at once, and one by one
+        sampler = Sampler(Params(seed=1, temperature=1.0, **fields), n, context)
+        for tokens in calls:
+            sampler.accept_all(tokens)
+        sampler.sample(logits.ctypes.data)
+        both.append(dict(sampler.drawn_logprobs(0, n)[1]))
+    assert both[0] == both[1]
+    found = both[0]
     return [round(found[i] - found[n - 1] - 2, 4) for i in range(n)], logits.tolist()
 
 
@@ -73,8 +78,9 @@ def test_penalties_count_the_last_n_only():
 
 
 def test_a_window_is_never_longer_than_the_context():
-    only = {"samplers": "penalties", "presence_penalty": 1.0, "repeat_last_n": 2**31 - 1}
-    assert values_after([0, 1, 2, 3], context=2, **only) == values_after([2, 3], **only)
+    only = {"samplers": "penalties", "frequency_penalty": 1.0, "repeat_last_n": 2**31 - 1}
+    assert values_after([0, 1, 2, 3], context=2, **only) == values_after([2, 3], context=9, **only)
+    assert values_after([0, 1, 2, 3, 1], context=3, **only) == values_after([2, 3, 1], context=9, **only)
 
 
 def test_repeat_penalty_lowers_both_signs():

@@ -66,6 +66,15 @@ static lf_vocab_array read_array(void)
     return (lf_vocab_array){NULL, count, 0};
 }
 
+/* Write out every token there is, and the ids next to them. */
+static void write_all(const lf_vocab *vocab, int32_t count)
+{
+    lf_token_bytes bytes = {NULL, 0, 0};
+    for (int32_t id = -1; id <= count; id++)
+        if (lf_detokenize(vocab, &id, 1, LF_SHOW_SPECIAL, &bytes) == LF_TOKENS_MEMORY) break;
+    lf_token_bytes_free(&bytes);
+}
+
 /* V: six numbers and four arrays; answers with the error code. */
 static void open_vocab(lf_vocab_source *source, lf_vocab **vocab)
 {
@@ -76,7 +85,9 @@ static void open_vocab(lf_vocab_source *source, lf_vocab **vocab)
     source->width = read_u32();
     for (int i = 0; i < 5; i++) *numbers[i] = (int32_t)read_u32();
     for (int i = 0; i < 4; i++) *arrays[i] = read_array();
-    write_u32((uint32_t)lf_vocab_open(source, vocab));
+    const int error = lf_vocab_open(source, vocab);
+    if (!error) write_all(*vocab, (int32_t)source->tokens.count);
+    write_u32((uint32_t)error);
 }
 
 /* T: flags and a text; answers with the error code, the ids, and the bytes that they stand for. */
