@@ -172,7 +172,7 @@ def parameters(options: Options) -> Any:
 
     fields = {name: getattr(options, name) for name in Params.__slots__ if name in options.given}
     if "sampling_seq" in options.given:
-        fields["samplers"] = options.sampling_seq
+        fields["samplers"] = list(options.sampling_seq)
     if "logit_bias" in fields:
         fields["logit_bias"] = [bias_of(item) for item in fields["logit_bias"]]
     if "dry_sequence_breakers" in fields:

@@ -8,16 +8,14 @@ LONGEST_TAIL = 20  # tokens after the first one: a breaker is a word or a mark, 
 def spellings(text: bytes, pieces, tokenize) -> list[list[int]]:
     """Return the token sequences in which `text` can occur: ids whose piece holds it, or ends in its beginning.
 
-    `pieces` yields the bytes of every token by ascending id; `tokenize` turns the rest of the text (bytes) into ids.
+    `pieces` are the bytes of every token by ascending id; `tokenize` turns the rest of the text (bytes) into ids.
     """
-    found: list[list[int]] = []
-    beginnings = [text[:n] for n in range(len(text) - 1, 0, -1)]
-    tails = {beginning: list(tokenize(text[len(beginning) :]))[:LONGEST_TAIL] for beginning in beginnings}
-    for token, piece in enumerate(pieces):
-        if text in piece:
-            found.append([token])
-            continue
-        found += [[token, *tails[start]] for start in beginnings if tails[start] and piece.endswith(start)]
+    found = [[token] for token, piece in enumerate(pieces) if text in piece]
+    for length in range(1, len(text)):
+        start, tail = text[:length], list(tokenize(text[length:]))[:LONGEST_TAIL]
+        if tail:
+            ends = (token for token, piece in enumerate(pieces) if piece.endswith(start) and text not in piece)
+            found += [[token, *tail] for token in ends]
     return found
 
 

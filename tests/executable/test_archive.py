@@ -190,4 +190,4 @@ def test_broken_input(driver, tmp_path):
 
 @pytest.mark.long
 def test_much_broken_input(driver, tmp_path):
-    _fuzz(driver, tmp_path, 20_000)
+    _fuzz(driver, tmp_path, 6_000)
