@@ -127,7 +127,29 @@ LF_INLINE lf_vf lf_load_bf16(const uint16_t *p) {
 }
 #endif
 
-/* The sum of the lanes, halves added to halves: the same order for every caller. */
+/* The sum of the lanes, halves added to halves: the same order for every caller. The largest lane. */
+#if defined(__AVX__)
+#if defined(__AVX512F__)
+LF_INLINE __m256 lf_upper(__m512 v) { return _mm256_castsi256_ps(_mm512_extracti64x4_epi64(_mm512_castps_si512(v), 1)); }
+LF_INLINE __m256 lf_half_sum(lf_vf v) { return _mm256_add_ps(_mm512_castps512_ps256(v), lf_upper(v)); }
+LF_INLINE __m256 lf_half_largest(lf_vf v) { return _mm256_max_ps(_mm512_castps512_ps256(v), lf_upper(v)); }
+#else
+LF_INLINE __m256 lf_half_sum(lf_vf v) { return v; }
+LF_INLINE __m256 lf_half_largest(lf_vf v) { return v; }
+#endif
+LF_INLINE float lf_sum(lf_vf v) {
+    __m256 half = lf_half_sum(v);
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+    __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+LF_INLINE float lf_largest(lf_vf v) {
+    __m256 half = lf_half_largest(v);
+    __m128 four = _mm_max_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+    __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+#else
 LF_INLINE float lf_sum(lf_vf v) {
     float f[LF_W];
     lf_put(f, v);
@@ -135,7 +157,6 @@ LF_INLINE float lf_sum(lf_vf v) {
         for (int i = 0; i < n; i++) f[i] += f[i + n];
     return f[0];
 }
-
 LF_INLINE float lf_largest(lf_vf v) {
     float f[LF_W];
     lf_put(f, v);
@@ -143,6 +164,7 @@ LF_INLINE float lf_largest(lf_vf v) {
         for (int i = 0; i < n; i++) f[i] = f[i] > f[i + n] ? f[i] : f[i + n];
     return f[0];
 }
+#endif
 
 /* a * b + c on one number, rounded as lf_fma rounds. */
 LF_INLINE float lf_fma1(float a, float b, float c) {

@@ -23,6 +23,12 @@ def pick(value, otherwise):
     return otherwise if value is None else value
 
 
+def _above(label, name, value, low=0):
+    """Refuse what is no finite number above `low`: what follows takes its logarithm or divides by it."""
+    if not low < value < 1e30:
+        raise LlamafileError(f"{label}: {name} is {value}, it must be above {low}; mend the flag or the file")
+
+
 def rotation(g, keys, size, base=None, scale=None, name="rope"):
     """The table of cosines and sines for heads of `size`; base and scale override the file's (layers of their own)."""
     dims = keys.integer("rope.dimension_count", size)
@@ -30,6 +36,7 @@ def rotation(g, keys, size, base=None, scale=None, name="rope"):
         raise LlamafileError(f"{g.label}: {dims} rotated values do not fit heads of {size}; the file is damaged")
     user = g.rope
     base = pick(base, pick(user.freq_base, keys.number("rope.freq_base", 10000.0)))
+    _above(g.label, "rope.freq_base", base, 1)
     frequencies = [base ** (-i / dims) for i in range(0, dims, 2)]
     frequencies, magnitude = _scaled(keys, user, frequencies, base, scale)
     if g.top("rope_freqs").has():
@@ -42,6 +49,7 @@ def _scaled(keys, user, frequencies, base, scale):
     kind = pick(user.scaling, keys.text("rope.scaling.type", "linear" if keys.has("rope.scale_linear") else "none"))
     factor = keys.number("rope.scaling.factor", keys.number("rope.scale_linear", 1.0))
     scale = pick(scale, pick(user.freq_scale, 1 / factor if factor > 0 and kind != "none" else 1.0))
+    _above(keys.file.label, "rope.scaling.factor", scale)
     if kind == "yarn":
         return _yarn(keys, user, frequencies, base, scale)
     if kind not in ("none", "linear", "longrope", "llama3"):
@@ -56,6 +64,8 @@ def _yarn(keys, user, frequencies, base, scale):
     context = pick(user.orig_ctx, keys.integer("rope.scaling.original_context_length", keys.integer("context_length")))
     fast = pick(user.beta_fast, keys.number("rope.scaling.yarn_beta_fast", 32.0))
     slow = pick(user.beta_slow, keys.number("rope.scaling.yarn_beta_slow", 1.0))
+    for name, turns in (("yarn_beta_fast", fast), ("yarn_beta_slow", slow)):
+        _above(keys.file.label, name, turns)
     mix = pick(user.ext_factor, 1.0)
     dims = 2 * len(frequencies)
 

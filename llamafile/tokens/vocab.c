@@ -236,7 +236,8 @@ static int lf_read_specials(lf_vocab *v)
         size_t size;
         if (!lf_is_special(v->kind[i])) continue;
         const uint8_t *text = lf_token_text(v, i, &size);
-        if (!size || size > LF_SPECIAL_LIMIT) continue;
+        /* One that is no UTF-8 would cut a text inside a character. */
+        if (!size || size > LF_SPECIAL_LIMIT || lf_utf8_valid(text, size) != size) continue;
         v->specials[v->n_specials++] = (lf_special){text, (uint32_t)size, (int32_t)i};
         v->special_first[1][*text] = 1;
         v->special_first[0][*text] |= v->kind[i] == LF_TOKEN_USER_DEFINED;

@@ -6,6 +6,7 @@
    or on which of the two schedules below runs. */
 #include "rows_of.h"
 #include "lanes.h"
+#include "sums.h"
 
 #define LF_PAGE 64
 #define LF_SPLIT 8
@@ -139,64 +140,6 @@ static void lf_load_page(const lf_rows_of_head *g) {
     }
     if (g->cells < LF_PAGE) memset(g->rows + g->cells * g->d, 0, sizeof(float) * (size_t)((LF_PAGE - g->cells) * g->d));
     lf_turn_keys(g->rows, g->d, g->keys);
-}
-
-/* out[r][..] += the sum over i < n of x[r][i] times m[i][..], for `rows` rows and `vectors` vectors: one accumulator for each,
-   i in order. x has rows x_stride apart, m and out likewise. */
-LF_INLINE void lf_sum_tile(const float *x, int64_t x_stride, const float *m, int64_t m_stride, int32_t n, float *out,
-                           int64_t out_stride, int rows, int vectors) {
-    lf_vf acc[6][4];
-#pragma GCC unroll 6
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++) acc[r][v] = lf_load(out + r * out_stride + v * LF_W);
-    for (int32_t i = 0; i < n; i++, m += m_stride) {
-        lf_vf b[4];
-#pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++) b[v] = lf_load(m + v * LF_W);
-#pragma GCC unroll 6
-        for (int r = 0; r < rows; r++) {
-            lf_vf one = lf_set(x[r * x_stride + i]);
-#pragma GCC unroll 4
-            for (int v = 0; v < vectors; v++) acc[r][v] = lf_fma(one, b[v], acc[r][v]);
-        }
-    }
-#pragma GCC unroll 6
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++) lf_put(out + r * out_stride + v * LF_W, acc[r][v]);
-}
-
-#if LF_W == 16
-#define LF_WIDE 4
-#else
-#define LF_WIDE 2
-#endif
-
-/* The same for any number of rows, and `width` values of each. */
-static void lf_sum_rows(const float *x, int64_t x_stride, const float *m, int64_t m_stride, int32_t n, float *out,
-                        int64_t out_stride, int32_t rows, int32_t width) {
-    int32_t j = 0;
-    for (int wide = LF_WIDE; wide; wide = wide > 1 ? 1 : 0)
-        for (; j + wide * LF_W <= width; j += wide * LF_W)
-            for (int32_t r = 0, some; r < rows; r += some) {
-                const float *xr = x + r * x_stride;
-                float *o = out + r * out_stride + j;
-                int left = rows - r;
-                some = left >= 6 ? 6 : left >= 3 ? 3 : left;
-#define LF_TILE_CASE(count)                                                                                   \
-    if (some == count && wide == LF_WIDE) lf_sum_tile(xr, x_stride, m + j, m_stride, n, o, out_stride, count, LF_WIDE); \
-    if (some == count && wide == 1) lf_sum_tile(xr, x_stride, m + j, m_stride, n, o, out_stride, count, 1);
-                LF_TILE_CASE(6)
-                LF_TILE_CASE(3)
-                LF_TILE_CASE(2)
-                LF_TILE_CASE(1)
-#undef LF_TILE_CASE
-            }
-    for (; j < width; j++)
-        for (int32_t r = 0; r < rows; r++)
-            for (int32_t i = 0; i < n; i++)
-                out[r * out_stride + j] = lf_fma1(x[r * x_stride + i], m[i * m_stride + j], out[r * out_stride + j]);
 }
 
 /* What the attributes make of a row's raw scores: squeezed, sloped, -inf where it may not look. */

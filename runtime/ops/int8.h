@@ -149,6 +149,36 @@ LF_INLINE lf_if lf_if_fma(lf_if a, lf_if b, lf_if c) { return a * b + c; }
 
 #define LF_VECTOR ((int)sizeof(lf_iv))
 
+/* 32 integers of -127 .. 127 as a block holds them; sums receives the sum of each half. */
+#if LF_STEP == 4
+LF_INLINE int32_t lf_i_sum(__m256i v) {
+    __m128i four = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
+    return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 1)));
+}
+LF_INLINE void lf_pack_block(const lf_vi v[32 / LF_W], int8_t *q, int32_t sums[2]) {
+#if LF_W == 16
+    for (int i = 0; i < 2; i++) {
+        _mm_storeu_si128((__m128i *)q + i, _mm512_cvtsepi32_epi8(v[i]));
+        sums[i] = lf_i_sum(_mm256_add_epi32(_mm512_castsi512_si256(v[i]), _mm512_extracti64x4_epi64(v[i], 1)));
+    }
+#else
+    for (int i = 0; i < 2; i++) {
+        __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(v[2 * i], v[2 * i + 1]), 0xd8);
+        _mm_storeu_si128((__m128i *)q + i, _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
+        sums[i] = lf_i_sum(_mm256_add_epi32(v[2 * i], v[2 * i + 1]));
+    }
+#endif
+}
+#else
+LF_INLINE void lf_pack_block(const lf_vi v[32 / LF_W], int16_t *q, int32_t sums[2]) {
+    int32_t all[32];
+    memcpy(all, v, sizeof all);
+    sums[0] = sums[1] = 0;
+    for (int i = 0; i < 32; i++) q[i] = (int16_t)all[i], sums[i / 16] += all[i];
+}
+#endif
+
 #if LF_STEP == 4
 LF_INLINE lf_iv lf_i_four(const void *x) {
     int32_t four;

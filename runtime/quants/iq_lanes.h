@@ -6,11 +6,11 @@ LF_INLINE void lf_codes(const char *p, int64_t stride, const int8_t table[16], l
     for (int j = 0; j < 8; j++) w[j] = lf_stored_wide(lf_lookup(table, w[j]));
 }
 
-LF_INLINE void lf_load_iq4_nl(const char *p, int64_t stride, lf_iv w[8]) {
+LF_INLINE void lf_load_iq4_nl(const char *p, int64_t stride, LF_UNUSED const uint32_t *bits, lf_iv w[8]) {
     lf_codes(p + 2, stride, lf_codebook_iq4_nl, w);
 }
 
-LF_FILL_LEGACY(iq4_nl, 18, 0, lf_load_iq4_nl)
+LF_FILL_LEGACY(iq4_nl, 18, 0, 0, lf_load_iq4_nl)
 
 LF_FILL(iq4_xs) {
     for (int64_t b = 0; b < blocks; b++, rows += sizeof(lf_iq4_xs), scale += 8 * LF_IW) {

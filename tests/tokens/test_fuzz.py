@@ -137,6 +137,15 @@ def test_odd_scores(driver):
         assert driver.encode(b"aba")[:2] == (OK, want)
 
 
+def test_specials_do_not_cut_characters(driver):
+    tokens = [*(t.encode() for t in ALPHABET), b"\xc3", b"\xa9", b"\x98\x83x", b"\xe2", "é".encode()]
+    for pre in range(20):
+        assert driver.open(drivers.BPE, tokens, pre=pre, kinds=[NORMAL] * 256 + [USER] * 5) == OK
+        for text in ("éa☃xé", "☃", "x☃"):
+            code, ids, data = driver.encode(text.encode())
+            assert (code, data) == (OK, text.encode()) and not {256, 257, 258, 259} & {*ids}
+
+
 def test_equal_tokens_do_not_take_for_ever(driver):
     assert driver.open(drivers.BPE, [b"a"] * 100_000, merges=[b"a a"] * 100_000) == OK
     assert driver.encode(b"a")[1] == [99_999]
