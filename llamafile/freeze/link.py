@@ -52,20 +52,30 @@ def python_at_hand() -> Python:
     shared = Path(get("LIBDIR") or "/nonexistent") / str(get("INSTSONAME"))
     words = " ".join(str(get(name) or "") for name in ("LIBS", "MODLIBS", "SYSLIBS")).split()
     cc = os.environ.get("CC", "cc").split()
+    flags = [*_library_flags(words, cc), *SYSTEM_LIBRARIES]
     return Python(
         command=[sys.executable],
         version=sys.version.split()[0],
         builtin=frozenset(sys.builtin_module_names),
         includes=sorted({f"-I{sysconfig.get_path(name)}" for name in ("include", "platinclude")}),
-        library=static if static.is_file() else None,
+        library=static if static.is_file() and _is_whole(static, cc, flags) else None,
         shared=shared if shared.is_file() else None,
-        link_flags=[*_library_flags(words, cc), *SYSTEM_LIBRARIES],
+        link_flags=flags,
         standard=Path(sysconfig.get_path("stdlib")),
         cc=cc,
         target=f"{os.uname().machine}-linux-gnu",
         at_hand=True,
         licenses={f"python/{text.name}": text for text in _LICENSES_AT_HAND if text.is_file()},
     )
+
+
+def _is_whole(library: Path, cc: list[str], flags: list[str]) -> bool:
+    """Whether a program can be linked with it: Debian's of 3.13 refers to an archive that no package has."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "trial.c"
+        source.write_text("int Py_BytesMain(int, char **);\nint main(int c, char **v) { return Py_BytesMain(c, v); }\n")
+        command = [*cc, "-no-pie", "-o", str(Path(folder) / "trial"), str(source), str(library), *flags]
+        return subprocess.run(command, capture_output=True).returncode == 0
 
 
 def _library_flags(words: list[str], cc: list[str]) -> list[str]:
