@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
@@ -61,7 +62,11 @@ def main() -> int:
             python = link.python_at_hand()
         if chosen.shared:
             python = python._replace(library=None)
-        build(chosen.output, python, chosen.output.parent / f"freeze-{chosen.output.name}")
+        work = chosen.output.parent / f"freeze-{chosen.output.name}"
+        work.mkdir(parents=True, exist_ok=True)
+        with open(work / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two runs at once would write to the same objects
+            build(chosen.output, python, work)
     except LlamafileError as error:
         print(f"llamafile: {error}", file=sys.stderr)
         return 1

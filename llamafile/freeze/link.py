@@ -186,14 +186,23 @@ def _link_shared(python: Python, linked: list[Path], work: Path) -> Head:
     objects = [_compiled(python, source, work, "-fPIC", "-fvisibility=hidden") for source in sources]
     launcher, head, listed = work / "launcher.so", work / "head", work / "libraries.c"
     command = [*python.cc, "-shared", "-o", str(launcher), "-s", *map(str, [*objects, *linked]), str(python.shared)]
-    run([*command, *python.link_flags])
+    run([*command, *SYSTEM_LIBRARIES])  # what else libpython needs it names itself
     shared = Path(str(python.shared)).resolve()
-    members = {f"lib/{shared.name}": stripped(shared), "lib/launcher.so": launcher.read_bytes()}
+    needed = [*_needed(shared), shared]
+    members = {f"lib/{path.name}": stripped(path) for path in needed} | {"lib/launcher.so": launcher.read_bytes()}
     listed.write_text(library_table(list(members)))
     sources = [*_launcher("stub", "self", "archive", "crc32"), work / "programs.c", listed]
     objects = [_compiled(python, source, work, "-fno-pie") for source in sources]
     run([*python.cc, "-no-pie", "-o", str(head), "-s", *map(str, objects), "-ldl"])
     return Head(head.read_bytes(), members)
+
+
+def _needed(library: Path) -> list[Path]:
+    """What a shared library needs beyond the C library (zlib, expat): loaded before it, they are found by their names."""
+    of_system = ("libc.", "libm.", "libdl.", "libutil.", "libpthread.", "librt.", "ld-linux", "linux-vdso")
+    done = subprocess.run(["ldd", str(library)], capture_output=True, text=True)
+    found = re.findall(r"^\s*(\S+) => (/\S+)", done.stdout, re.MULTILINE)
+    return [Path(path).resolve() for name, path in found if not name.startswith(of_system)]
 
 
 def _launcher(*names: str) -> list[Path]:
