@@ -189,7 +189,8 @@ def _link_shared(python: Python, linked: list[Path], work: Path) -> Head:
     run([*command, *SYSTEM_LIBRARIES])  # what else libpython needs it names itself
     shared = Path(str(python.shared)).resolve()
     needed = [*_needed(shared), shared]
-    members = {f"lib/{path.name}": stripped(path) for path in needed} | {"lib/launcher.so": launcher.read_bytes()}
+    members = {f"lib/{path.name}": stripped(path) for path in needed}
+    members["lib/launcher.so"] = launcher.read_bytes()
     listed.write_text(library_table(list(members)))
     sources = [*_launcher("stub", "self", "archive", "crc32"), work / "programs.c", listed]
     objects = [_compiled(python, source, work, "-fno-pie") for source in sources]
