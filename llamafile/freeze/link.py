@@ -199,7 +199,7 @@ def _link_shared(python: Python, linked: list[Path], work: Path) -> Head:
 
 
 def _needed(library: Path) -> list[Path]:
-    """What a shared library needs beyond the C library (zlib, expat): loaded before it, they are found by their names."""
+    """What a shared library needs beyond the C library (zlib, expat); loaded before it, they are found by name."""
     of_system = ("libc.", "libm.", "libdl.", "libutil.", "libpthread.", "librt.", "ld-linux", "linux-vdso")
     done = subprocess.run(["ldd", str(library)], capture_output=True, text=True)
     found = re.findall(r"^\s*(\S+) => (/\S+)", done.stdout, re.MULTILINE)

@@ -36,10 +36,12 @@ def executable(options):
     if made.exists() and made.stat().st_mtime >= engine.stat().st_mtime:
         return made
     if not own.exists() or own.stat().st_mtime < engine.stat().st_mtime:
-        shutil.copy2(engine, own)
-        weights = models.weights.fetch("smollm2")
-        append(own, [Entry(weights.name, weights), Entry(".args", f"-m\n{weights.name}\n".encode())])
-        os.utime(own)
+        fresh, weights = own.with_suffix(".fresh"), models.weights.fetch("smollm2")
+        fresh.unlink(missing_ok=True)
+        shutil.copy2(engine, fresh)
+        append(fresh, [Entry(weights.name, weights), Entry(".args", f"-m\n{weights.name}\n".encode())])
+        os.utime(fresh)
+        fresh.replace(own)
     return own
 
 
