@@ -106,9 +106,9 @@ def foreign(size, seed=7):
 @functools.cache
 def mixed(size=5_000_000):
     """Return about `size` bytes of all sorts as valid text, well mixed."""
-    third, chance = size // 3, random.Random(11)
-    shares = (prose()[:third], code()[:third], foreign(third * 2 // 5))
-    pieces = [share[at : at + 4000] for share in shares for at in range(0, len(share), 4000)]
+    share, chance = size * 2 // 5, random.Random(11)
+    shares = (prose()[:share], code()[:share], foreign(share * 2 // 5))
+    pieces = [text[at : at + 4000] for text in shares for at in range(0, len(text), 4000)]
     chance.shuffle(pieces)
     return "".join(pieces)
 
