@@ -7,7 +7,7 @@ PY = .venv/bin/python
 STAMP = .venv/.ready
 SOURCES = $(shell find llamafile runtime zipalign gpu_modules -name '*.py' -o -name '*.[ch]' -not -path '*/build/*')
 
-.PHONY: help setup native run test check check-long bench executable release man install clean
+.PHONY: help setup native run test check check-long bench bench-compare executable release man install clean
 
 help:
 	@echo 'llamafile: one file that runs a language model'
@@ -17,6 +17,7 @@ help:
 	@echo '  make check            ruff and mypy'
 	@echo '  make check-long       the long fuzz, the release build, foreign root file systems'
 	@echo '  make bench            start-up, tokens a second beside the machine'"'"'s limits, zipalign beside cp'
+	@echo '  make bench-compare    the same models in turns with a peer, PEER=/path/to/llama-bench'
 	@echo '  make executable       build/llamafile, with the Python at hand'
 	@echo '  make release          build/release/llamafile, with a CPython built for glibc 2.17'
 	@echo '  make install          llamafile, zipalign and their man pages below PREFIX=$(PREFIX)'
@@ -68,6 +69,10 @@ check-long: native release
 
 bench: native build/llamafile
 	$(PY) -m tests.bench
+
+bench-compare: native build/llamafile
+	@test -n '$(PEER)' || { echo 'bench-compare: give PEER=/path/to/llama-bench'; exit 1; }
+	$(PY) -m tests.bench --only limits --only models --large --peer '$(PEER)'
 
 man: native
 	@mkdir -p build/man

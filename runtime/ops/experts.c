@@ -61,9 +61,9 @@ static void lf_matmul_ids(const lf_call *call, const lf_matmul_ids_args *a) {
             for (int64_t r = turn * LF_ROWS_A_TURN; r < end; r++) {
                 float *out = lf_row(a->out0, i) + r;
                 const char *row = (const char *)w.data + r * ws;
-                if (w.dtype == LF_F16) *out = lf_float_dot(LF_F16, row, x, k);
-                if (w.dtype == LF_BF16) *out = lf_float_dot(LF_BF16, row, x, k);
-                if (w.dtype == LF_F32) *out = lf_float_dot(LF_F32, row, x, k);
+                if (w.dtype == LF_F16) lf_float_tile(LF_F16, row, ws, x, 0, k, out, 0, 1, 1);
+                if (w.dtype == LF_BF16) lf_float_tile(LF_BF16, row, ws, x, 0, k, out, 0, 1, 1);
+                if (w.dtype == LF_F32) lf_float_tile(LF_F32, row, ws, x, 0, k, out, 0, 1, 1);
             }
         }
     }

@@ -38,36 +38,6 @@ LF_INLINE void lf_sixteen(const char *p, int64_t stride, lf_iv v[4]) {
     v[2] = LF_LANE_OP(unpacklo_epi64)(ab, cd), v[3] = LF_LANE_OP(unpackhi_epi64)(ab, cd);
 }
 
-/* LF_IW dwords of every row: v[j] holds dword j of all rows. Each row's bytes are touched once: rows whose distance is a power
-   of two share a set of the cache, which cannot hold them all until a second look. */
-LF_INLINE void lf_square(const char *p, int64_t stride, lf_iv v[LF_IW]) {
-    lf_iv t[LF_IW];
-#pragma GCC unroll 4
-    for (int i = 0; i < LF_IW; i += 4) { /* 4 x 4 dwords in each part of 16 bytes */
-        lf_iv a = lf_i_load(p + i * stride), b = lf_i_load(p + (i + 1) * stride);
-        lf_iv c = lf_i_load(p + (i + 2) * stride), d = lf_i_load(p + (i + 3) * stride);
-        lf_iv ab = LF_LANE_OP(unpacklo_epi32)(a, b), cd = LF_LANE_OP(unpacklo_epi32)(c, d);
-        t[i] = LF_LANE_OP(unpacklo_epi64)(ab, cd), t[i + 1] = LF_LANE_OP(unpackhi_epi64)(ab, cd);
-        ab = LF_LANE_OP(unpackhi_epi32)(a, b), cd = LF_LANE_OP(unpackhi_epi32)(c, d);
-        t[i + 2] = LF_LANE_OP(unpacklo_epi64)(ab, cd), t[i + 3] = LF_LANE_OP(unpackhi_epi64)(ab, cd);
-    }
-#if LF_IW == 16
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) { /* then the parts */
-        lf_iv a = _mm512_shuffle_i32x4(t[j], t[j + 4], 0x88), b = _mm512_shuffle_i32x4(t[j], t[j + 4], 0xdd);
-        lf_iv c = _mm512_shuffle_i32x4(t[j + 8], t[j + 12], 0x88), d = _mm512_shuffle_i32x4(t[j + 8], t[j + 12], 0xdd);
-        v[j] = _mm512_shuffle_i32x4(a, c, 0x88), v[j + 4] = _mm512_shuffle_i32x4(b, d, 0x88);
-        v[j + 8] = _mm512_shuffle_i32x4(a, c, 0xdd), v[j + 12] = _mm512_shuffle_i32x4(b, d, 0xdd);
-    }
-#else
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) {
-        v[j] = _mm256_permute2x128_si256(t[j], t[j + 4], 0x20);
-        v[j + 4] = _mm256_permute2x128_si256(t[j], t[j + 4], 0x31);
-    }
-#endif
-}
-
 /* Scales lie too far apart for vector loads, so they are collected one by one, [block][row], and converted later, all of a
    batch at once, when the stores have left. Volatile: compilers would build vectors from them, at three times the cost. */
 LF_INLINE void lf_collect16(const char *p, int64_t stride, int64_t n, int64_t size, uint16_t out[][LF_IW]) {

@@ -1,11 +1,10 @@
 /* Kernels of products with weights.
 
    The canonical numeric, the same for every number of columns and threads:
-   - float weights: one accumulator sums the products of k = 0, 1, 2, ...: acc = fma(weight, activation, acc);
+   - float weights: lane l of one accumulator sums the products of k = l, l + LF_W, ...; lf_sum adds the lanes;
    - block formats: for each group of 16 or 32 in order, acc = fma(exact integer dot, scale * activation scale, acc), then
      acc = fma(bias, activation sum, acc) where the format has a bias. */
 #include "panel.h"
-#include "sums.h"
 
 /* ---- activations in integer form ---- */
 
@@ -130,89 +129,56 @@ LF_INLINE float lf_weight(int dtype, const void *row, int64_t i) {
     return ((const float *)row)[i];
 }
 
-/* One row with one column, for experts: lane l sums the products of k = l, l + LF_W, ...; lf_sum adds the lanes. */
-LF_INLINE float lf_float_dot(int dtype, const char *w, const float *x, int32_t k) {
-    lf_vf sum = lf_set(0);
+/* A tile of rows x columns products of float weights; each has an accumulator of its own. */
+LF_INLINE void lf_float_tile(int dtype, const char *w, int64_t w_stride, const float *x, int64_t x_stride, int32_t k,
+                             float *out, int64_t out_stride, int rows, int columns) {
+    lf_vf acc[16];
+    for (int i = 0; i < rows * columns; i++) acc[i] = lf_set(0);
     int32_t i = 0;
-    for (; i + LF_W <= k; i += LF_W) sum = lf_fma(lf_load_weight(dtype, w, i), lf_load(x + i), sum);
-    if (i < k) {
-        float rest[LF_W] = {0};
-        for (int32_t j = i; j < k; j++) rest[j - i] = lf_weight(dtype, w, j);
-        sum = lf_fma(lf_load(rest), lf_load_some(x + i, k - i), sum);
-    }
-    return lf_sum(sum);
-}
-
-#define LF_FLOAT_TURN (LF_WIDE * LF_W) /* weight rows whose accumulators one pass holds */
-#define LF_FLOAT_CHUNK 256             /* values of k that are turned at a time, */
-#define LF_FLOAT_FEW 64                /* and with few columns: they stay in the first cache */
-#define LF_FLOAT_AHEAD 128             /* values of k ahead of which memory is asked for */
-#define LF_FLOAT_COLUMNS 512           /* columns that share what was turned */
-
-/* Turn `count` values of k of LF_W rows from `row` on (the last ones overlap) so that rows lie side by side:
-   panel[k][LF_FLOAT_TURN]; a little further on in the same rows (or, at their end, in those of the next turn) memory is asked
-   for: a whole turn ahead would be more than the second cache keeps. */
-LF_INLINE void lf_turn_rows(const lf_view *w, int dtype, int64_t row, int64_t first, int64_t count, float *panel) {
-    int64_t n = w->ne[1], stride = lf_bytes(dtype, w->stride[1]), start = row < n - LF_W ? row : n - LF_W, i = 0;
-#if LF_STEP == 4
-    int size = dtype == LF_F32 ? 4 : 2, each = LF_VECTOR / size;
-    const char *base = (const char *)w->data + start * stride + first * size;
-    int64_t ahead = (first + LF_FLOAT_AHEAD) * size, length = (int64_t)w->ne[0] * size;
-    const char *ask = (const char *)w->data + start * stride + (ahead < length ? ahead : ahead - length + LF_FLOAT_TURN * stride);
-    for (; start >= 0 && i + each <= count; i += each) {
-        lf_iv v[LF_W];
-        for (int r = 0; r < LF_W; r++) __builtin_prefetch(ask + i * size + r * stride, 0, 3);
-        lf_square(base + i * size, stride, v);
-        float *to = panel + i * LF_FLOAT_TURN;
-#pragma GCC unroll 16
-        for (int j = 0; j < LF_W; j++) {
-            if (dtype == LF_F32) {
-                lf_i_put(to + j * LF_FLOAT_TURN, v[j]);
-            } else if (dtype == LF_F16) {
-                lf_if_put(to + 2 * j * LF_FLOAT_TURN, lf_halves_of(v[j], 0));
-                lf_if_put(to + (2 * j + 1) * LF_FLOAT_TURN, lf_halves_of(v[j], 16));
-            } else {
-                lf_i_put(to + 2 * j * LF_FLOAT_TURN, lf_i_left(v[j], 16));
-                lf_i_put(to + (2 * j + 1) * LF_FLOAT_TURN, lf_i_and(v[j], lf_i_set((int32_t)0xffff0000)));
-            }
+    for (; i + LF_W <= k; i += LF_W) {
+        lf_vf v[4];
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++) v[r] = lf_load_weight(dtype, w + r * w_stride, i);
+#pragma GCC unroll 4
+        for (int c = 0; c < columns; c++) {
+            lf_vf xc = lf_load(x + c * x_stride + i);
+#pragma GCC unroll 4
+            for (int r = 0; r < rows; r++) acc[r * columns + c] = lf_fma(v[r], xc, acc[r * columns + c]);
         }
     }
-#endif
-    if (start < 0) start = 0;
-    for (int r = 0; r < LF_W; r++) {
-        const char *from = (const char *)w->data + (start + r < n ? start + r : n - 1) * stride;
-        for (int64_t j = i; j < count; j++) panel[j * LF_FLOAT_TURN + r] = lf_weight(dtype, from, first + j);
-    }
-}
-
-/* One turn of rows with some columns; sums[column][row of the turn]. */
-LF_INLINE void lf_float_turn(const lf_matmul_args *a, int dtype, int64_t row, int32_t column, int32_t columns, float *panel,
-                             float *sums) {
-    int32_t k = a->w->ne[0], n = a->w->ne[1];
-    int64_t xs = a->x->stride[1];
-    const float *x = (const float *)a->x->data + column * xs;
-    memset(sums, 0, sizeof(float) * (size_t)columns * LF_FLOAT_TURN);
-    int32_t chunk = columns > 6 ? LF_FLOAT_CHUNK : LF_FLOAT_FEW;
-    for (int32_t first = 0; first < k; first += chunk) {
-        int32_t count = k - first < chunk ? k - first : chunk;
-        for (int v = 0; v < LF_WIDE; v++) lf_turn_rows(a->w, dtype, row + v * LF_W, first, count, panel + v * LF_W);
-        lf_sum_rows(x + first, xs, panel, LF_FLOAT_TURN, count, sums, LF_FLOAT_TURN, columns, LF_FLOAT_TURN);
-    }
-    for (int v = 0; v < LF_WIDE; v++) {
-        int64_t want = row + v * LF_W, start = want < n - LF_W ? want : n < LF_W ? 0 : n - LF_W;
-        int64_t count = n - want < LF_W ? n - want : LF_W;
-        for (int32_t c = 0; count > 0 && c < columns; c++)
-            memcpy((float *)a->out0->data + (column + c) * a->out0->stride[1] + want,
-                   sums + c * LF_FLOAT_TURN + v * LF_W + (want - start), sizeof(float) * (size_t)count);
-    }
+    for (int r = 0; r < rows; r++)
+        for (int c = 0; c < columns; c++) {
+            lf_vf sum = acc[r * columns + c];
+            if (i < k) {
+                float rest[LF_W] = {0};
+                for (int32_t j = i; j < k; j++) rest[j - i] = lf_weight(dtype, w + r * w_stride, j);
+                sum = lf_fma(lf_load(rest), lf_load_some(x + c * x_stride + i, k - i), sum);
+            }
+            out[c * out_stride + r] = lf_sum(sum);
+        }
 }
 
 LF_INLINE void lf_float_product(const lf_call *call, const lf_matmul_args *a, int dtype) {
-    int32_t n = a->w->ne[1], t = a->x->ne[1];
-    float *panel = (float *)call->scratch, *sums = panel + LF_FLOAT_CHUNK * LF_FLOAT_TURN;
-    for (int64_t turn; (turn = lf_take(call)) * LF_FLOAT_TURN < n;)
-        for (int32_t c = 0; c < t; c += LF_FLOAT_COLUMNS)
-            lf_float_turn(a, dtype, turn * LF_FLOAT_TURN, c, t - c < LF_FLOAT_COLUMNS ? t - c : LF_FLOAT_COLUMNS, panel, sums);
+    int32_t k = a->w->ne[0], n = a->w->ne[1], t = a->x->ne[1];
+    int64_t ws = lf_bytes(dtype, a->w->stride[1]), xs = a->x->stride[1], os = a->out0->stride[1];
+    for (int64_t turn; (turn = lf_take(call)) * LF_ROWS_A_TURN < n;) {
+        int64_t first = turn * LF_ROWS_A_TURN, end = first + LF_ROWS_A_TURN < n ? first + LF_ROWS_A_TURN : n;
+        for (int32_t c = 0; c < t; c += 4)
+            for (int64_t r = first; r < end; r += 4) {
+                const char *w = (const char *)a->w->data + r * ws;
+                const float *x = (const float *)a->x->data + c * xs;
+                float *out = (float *)a->out0->data + c * os + r;
+                int columns = t - c < 4 ? t - c : 4, rows = end - r < 4 ? (int)(end - r) : 4;
+                if (rows == 4 && columns == 4)
+                    lf_float_tile(dtype, w, ws, x, xs, k, out, os, 4, 4);
+                else if (rows == 4 && columns == 1)
+                    lf_float_tile(dtype, w, ws, x, xs, k, out, os, 4, 1);
+                else
+                    for (int i = 0; i < rows; i++)
+                        for (int j = 0; j < columns; j++)
+                            lf_float_tile(dtype, w + i * ws, ws, x + j * xs, xs, k, out + j * os + i, os, 1, 1);
+            }
+    }
 }
 
 static void lf_matmul(const lf_call *call, const lf_matmul_args *a) {

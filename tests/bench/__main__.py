@@ -76,13 +76,16 @@ def main(argv=None):
     if options.peer:
         report.note(peers.describe(options.peer, readable(), options.threads))
     report.head()
-    for name in options.only or SECTIONS:
-        try:
-            sections[name]()
-        except (limits.Missing, weights.Unavailable) as problem:
-            report.note(f"{name}: left out: {problem}")
-            status = 1
-    report.write(options.csv)
+    try:
+        for name in options.only or SECTIONS:
+            report.note(f"{name}: load {os.getloadavg()[0]:.1f}")
+            try:
+                sections[name]()
+            except (limits.Missing, weights.Unavailable) as problem:
+                report.note(f"{name}: left out: {problem}")
+                status = 1
+    finally:
+        report.write(options.csv)  # what was measured so far is kept when somebody presses Ctrl-C
     return status
 
 
