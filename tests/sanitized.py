@@ -31,5 +31,6 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
         "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
     }  # fmt: skip
-    command = [sys.executable, "-m", "pytest", "-p", "tests.sanitized", "-p", "no:cacheprovider", *arguments]
+    # -s: what a sanitizer says before it ends the process must not end in a captured file.
+    command = [sys.executable, "-m", "pytest", "-p", "tests.sanitized", "-p", "no:cacheprovider", "-s", *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
