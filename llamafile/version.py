@@ -31,12 +31,9 @@ def text() -> str:
 
 def verify() -> str:
     """Check every member's checksum and return a line; raises ZipError or LlamafileError naming a damaged one."""
+    from llamafile import verify
+
     archive = own.archive()
     if archive is None:
         raise LlamafileError("--verify: this program runs from its sources; there is no executable to check")
-    from zipalign.check import problems
-
-    found = list(problems(archive))
-    if found:
-        raise LlamafileError(found[0] + (f" (and {len(found) - 1} more)" if len(found) > 1 else ""))
-    return f"{archive.label}: all {len(archive.members)} members are whole\n"
+    return verify.report(archive)

@@ -32,8 +32,8 @@ LF_INLINE void lf_turn(const float *x, const float *table, float *out, int32_t d
     for (int32_t i = 0; i < m; i++) {
         int32_t first = halves ? i : 2 * i, second = halves ? i + m : 2 * i + 1;
         float c = table[2 * i], s = table[2 * i + 1], p = x[first], q = x[second];
-        out[first] = p * c - q * s;
-        out[second] = p * s + q * c;
+        out[first] = lf_fma1(p, c, -(q * s)); /* said outright: compilers differ in what they fuse */
+        out[second] = lf_fma1(p, s, q * c);
     }
 }
 

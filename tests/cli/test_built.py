@@ -86,7 +86,7 @@ def test_convert_by_the_executable_itself(engine, tinycoder, expected, tmp_path)
     assert done.returncode == 0, done.stderr
     assert run(tmp_path / "new", "-p", "def").stdout == expected
     checked = run(tmp_path / "new", "--verify")
-    assert checked.returncode == 0 and checked.stdout.endswith("members are whole\n")
+    assert checked.returncode == 0 and checked.stdout.endswith("members are sound\n")
     # The converted executable makes the next one, without its own weights.
     (tmp_path / "other.gguf").write_bytes(Path(tinycoder).read_bytes())
     assert run(tmp_path / "new", "convert", "other.gguf", "-o", "newer", cwd=tmp_path).returncode == 0
