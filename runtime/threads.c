@@ -23,6 +23,7 @@ struct lf_pool {
     _Alignas(64) atomic_uint phase;      /* counts barriers */
     _Alignas(64) atomic_int arrived;
     _Alignas(64) _Atomic int64_t taken;
+    _Alignas(64) atomic_int asleep; /* how many wait in the system: nobody is woken where it is 0 */
     _Alignas(64) lf_job *job;
     void *argument;
     int threads, started, active;
@@ -54,7 +55,9 @@ static void lf_sleep_while(atomic_uint *word, unsigned value) {
 #endif
 }
 
-static void lf_wake(atomic_uint *word) {
+/* The word was stored before: who has not seen it has not yet said that it sleeps, and will see it. */
+static void lf_wake(lf_pool *pool, atomic_uint *word) {
+    if (!atomic_load(&pool->asleep)) return;
 #ifdef __linux__
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, 0, 0, 0);
 #else
@@ -63,12 +66,14 @@ static void lf_wake(atomic_uint *word) {
 }
 
 /* Wait until the word is no longer `value`. */
-static void lf_wait(atomic_uint *word, unsigned value) {
+static void lf_wait(lf_pool *pool, atomic_uint *word, unsigned value) {
     for (int i = 0; i < LF_SPINS; i++) {
         if (atomic_load_explicit(word, memory_order_acquire) != value) return;
         lf_pause();
     }
-    while (atomic_load_explicit(word, memory_order_acquire) == value) lf_sleep_while(word, value);
+    atomic_fetch_add(&pool->asleep, 1);
+    while (atomic_load(word) == value) lf_sleep_while(word, value);
+    atomic_fetch_sub(&pool->asleep, 1);
 }
 
 static void lf_arrive(lf_pool *pool) {
@@ -76,10 +81,10 @@ static void lf_arrive(lf_pool *pool) {
     if (atomic_fetch_add_explicit(&pool->arrived, 1, memory_order_acq_rel) == pool->active - 1) {
         atomic_store_explicit(&pool->arrived, 0, memory_order_relaxed);
         atomic_store_explicit(&pool->taken, 0, memory_order_relaxed);
-        atomic_store_explicit(&pool->phase, phase + 1, memory_order_release);
-        lf_wake(&pool->phase);
+        atomic_store(&pool->phase, phase + 1);
+        lf_wake(pool, &pool->phase);
     } else {
-        lf_wait(&pool->phase, phase);
+        lf_wait(pool, &pool->phase, phase);
     }
 }
 
@@ -101,8 +106,8 @@ void lf_pool_use(lf_pool *pool, int n) { pool->active = n < 1 ? 1 : n > pool->th
 /* Begin a job, or the end of all: every worker sees the word move. */
 static void lf_announce(lf_pool *pool) {
     unsigned count = atomic_load_explicit(&pool->generation, memory_order_relaxed) / LF_ACTIVE + 1;
-    atomic_store_explicit(&pool->generation, count * LF_ACTIVE + (unsigned)pool->active, memory_order_release);
-    lf_wake(&pool->generation);
+    atomic_store(&pool->generation, count * LF_ACTIVE + (unsigned)pool->active);
+    lf_wake(pool, &pool->generation);
 }
 
 static void *lf_work(void *argument) {
@@ -110,7 +115,7 @@ static void *lf_work(void *argument) {
     lf_pool *pool = worker.pool;
     free(argument);
     for (unsigned seen = 0;;) {
-        lf_wait(&pool->generation, seen);
+        lf_wait(pool, &pool->generation, seen);
         seen = atomic_load_explicit(&pool->generation, memory_order_acquire);
         if (atomic_load(&pool->stopping)) return 0;
         if (worker.thread >= (int)(seen % LF_ACTIVE)) continue; /* more threads than this job asked for */

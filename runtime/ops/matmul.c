@@ -48,7 +48,8 @@ static void lf_quantize_rows(const lf_call *call, const lf_quantize_rows_args *a
 
 /* The matrix of a view; fewer rows than a panel has are copied, the last one repeated, to the end of the scratch memory. */
 LF_INLINE lf_matrix lf_matrix_of(const lf_call *call, const lf_view *w) {
-    lf_matrix m = {lf_form_of(w->dtype), w->data, lf_bytes(w->dtype, w->stride[1]), w->ne[1], w->ne[0]};
+    lf_matrix m = {lf_form_of(w->dtype), w->data, lf_bytes(w->dtype, w->stride[1]), w->ne[1], w->ne[0],
+                   (int64_t)LF_TURN * call->threads};
     if (m.n < LF_IW) {
         int64_t row = m.k / m.form.block * m.form.size;
         char *copy = call->scratch + call->scratch_size - row * LF_IW;

@@ -112,6 +112,7 @@ typedef struct {
     lf_form form;
     const char *rows;
     int64_t stride, n, k;
+    int64_t ahead; /* rows from a turn to the one that the same thread is likely to take next */
 } lf_matrix;
 
 /* The first row of panel p of those that begin at `row`: the last ones overlap so that none reaches beyond the matrix. */
@@ -120,14 +121,14 @@ LF_INLINE int64_t lf_panel_row(const lf_matrix *m, int64_t row, int p) {
     return want < last ? want : last;
 }
 
-/* Fill panel p of those from `row` on with `count` values of k from `first` on; of the panel at the same place of the next
-   turn the same share of memory is asked for. */
+/* Fill panel p of those from `row` on with `count` values of k from `first` on; of the panel at the same place of this
+   thread's next turn the same share of memory is asked for. */
 LF_INLINE void lf_fill_panel(const lf_matrix *m, int64_t row, int64_t first, int64_t count, int p, lf_panels to) {
     const lf_form *form = &m->form;
     int64_t start = lf_panel_row(m, row, p);
     const char *from = m->rows + start * m->stride + first / form->block * form->size;
     if (form->fill) {
-        const char *ask = m->rows + (start + LF_TURN) * m->stride + first / form->block * form->size * LF_IW;
+        const char *ask = m->rows + (start + m->ahead) * m->stride + first / form->block * form->size * LF_IW;
         form->fill(from, m->stride, count / form->block, to.values[p], to.scale[p], to.bias[p], ask);
     } else {
         lf_fill_portable(form, from, m->stride, count / form->block, to.values[p], to.scale[p], to.bias[p]);
