@@ -56,7 +56,7 @@ build/smollm2.llamafile: build/llamafile
 run: native build/smollm2.llamafile
 	build/smollm2.llamafile -p 'The sea is' -n 64
 
-test: native
+test: native build/llamafile
 	$(PY) -m pytest -m 'not long' $(TESTS)
 
 check: native
