@@ -91,8 +91,14 @@ LF_INLINE lf_vf lf_load(const float *p) {
     return v;
 }
 LF_INLINE void lf_put(float *p, lf_vf v) { memcpy(p, &v, sizeof v); }
-LF_INLINE lf_vf lf_max(lf_vf a, lf_vf b) { return a > b ? a : b; }
-LF_INLINE lf_vf lf_min(lf_vf a, lf_vf b) { return a < b ? a : b; }
+LF_INLINE lf_vf lf_max(lf_vf a, lf_vf b) {
+    for (int i = 0; i < LF_W; i++) a[i] = a[i] > b[i] ? a[i] : b[i];
+    return a;
+}
+LF_INLINE lf_vf lf_min(lf_vf a, lf_vf b) {
+    for (int i = 0; i < LF_W; i++) a[i] = a[i] < b[i] ? a[i] : b[i];
+    return a;
+}
 LF_INLINE lf_vf lf_fma(lf_vf a, lf_vf b, lf_vf c) { return a * b + c; }
 LF_INLINE lf_vi lf_round(lf_vf v) {
     lf_vi n;
