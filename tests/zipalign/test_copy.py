@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import shutil
 import subprocess
 import sys
-import time
 import zlib
 from pathlib import Path
 
@@ -155,54 +153,6 @@ def test_killed_and_failed_runs_on_a_sharing_disk(sharing_disk):
     with pytest.raises(ZipError, match="disk is full"):
         append(path, [Entry("s", (noise(1 << 20) for _ in range(600)))])
     assert path.read_bytes() == before
-
-
-def processor() -> float:
-    """Seconds of processor time, of this process and its children."""
-    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
-
-
-def timed(work) -> tuple[float, float]:
-    """Seconds by the clock, and of processor time."""
-    began, busy = time.perf_counter(), processor()
-    work()
-    return time.perf_counter() - began, processor() - busy
-
-
-@pytest.mark.long
-def test_as_fast_as_cp(tmp_path):
-    """Within 10 % of cp --reflink=never, the checksum included: best and median of turns, the source in the page cache.
-
-    By the clock, or, where others keep the machine busy, by processor time.
-    """
-    size = 1 << 30
-    with open(tmp_path / "model", "wb") as file:
-        for i in range(64):
-            file.write(noise(size // 64, i))
-
-    def copied() -> tuple[float, float]:
-        command = ["cp", "--reflink=never", tmp_path / "model", tmp_path / "out"]
-        took = timed(lambda: subprocess.run(command, check=True))
-        (tmp_path / "out").unlink()
-        return took
-
-    def packed() -> tuple[float, float]:
-        took = timed(lambda: append(tmp_path / "out.zip", [Entry("model", tmp_path / "model")]))
-        (tmp_path / "out.zip").unlink()
-        return took
-
-    turns = []
-    for _ in range(9):
-        os.sync()
-        turns.append((copied(), packed()))
-    ratios = []
-    for kind in (0, 1):
-        for rank in (0, 4):
-            cp, ours = (sorted(turn[who][kind] for turn in turns)[rank] for who in (0, 1))
-            ratios.append(ours / cp)
-            print(f"{('clock', 'processor')[kind]}, turn {rank} of 9: cp {cp:.3f} s, zipalign {ours:.3f} s")
-    assert min(ratios) < 1.1
 
 
 @pytest.mark.long
