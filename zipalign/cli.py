@@ -12,7 +12,6 @@ from io import TextIOWrapper
 import click
 
 from zipalign import ZipError, records
-from zipalign.check import check as checked
 from zipalign.copy import Progress, silent
 from zipalign.reader import Archive
 from zipalign.sources import ALIGN, LARGEST_ALIGN, Entry
@@ -156,6 +155,8 @@ def _list(path: str, names: Iterable[str]) -> None:
 
 def _check(path: str, align: int | None) -> None:
     """Print what is wrong with an archive; raise ZipError where anything is."""
+    from zipalign.check import check as checked  # brings the decompressors: adding members goes without
+
     count = 0
     with _bar(_size(path)) as progress:
         for line in checked(path, align, progress):
