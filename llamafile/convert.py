@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
@@ -15,15 +15,14 @@ from llamafile import args_file, engine, locate, own
 from llamafile.errors import LlamafileError
 from llamafile.gguf import reader
 from zipalign import ZipError
-from zipalign.copy import Progress, silent
 from zipalign.inflate import contents
+from zipalign.progress import bar
 from zipalign.reader import Archive
 from zipalign.sources import ALIGN, Entry
 from zipalign.stop import Stopped, end_by, stoppable
 from zipalign.writer import append
 
 SLACK = 4 << 20  # bytes beside head and members: paddings, both directories
-BAR_FROM = 64 << 20  # bytes of work from which a progress bar is worth its line
 EXECUTABLE = 0o755
 _PART = re.compile(r"^(.*)-(\d{5})-of-(\d{5})\.gguf$", re.IGNORECASE)
 
@@ -220,7 +219,7 @@ def _assemble(path: str, box: Archive, weights: Weights, args: bytes) -> None:
     with open(path, "r+b") as file:
         file.seek(engine.HEAD_SIZE - engine.RECORD_SIZE)
         file.write(engine.record_for(path))
-    with _bar(weights.size) as progress:
+    with bar(weights.size) as progress:
         append(path, [*weights.entries, Entry(locate.ARGS, args)], progress=progress)
     os.chmod(path, EXECUTABLE)
 
@@ -239,18 +238,6 @@ def _try_out(path: str, model: str) -> None:
                 locate.open_member(archive, name).close()
         except (LlamafileError, ZipError) as problem:
             raise LlamafileError(str(problem).replace(path + "@", "")) from None
-
-
-@contextlib.contextmanager
-def _bar(total: int) -> Iterator[Progress]:
-    """Show a progress bar on a terminal, for work that takes a while."""
-    if total < BAR_FROM or not sys.stderr.isatty():
-        yield silent
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=total, unit="B", unit_scale=True, leave=False, file=sys.stderr) as bar:
-        yield bar.update
 
 
 def _as_command(target: str) -> str:

@@ -6,6 +6,7 @@ import math
 import os
 
 from llamafile import locate
+from llamafile.engine import STAMP, is_engine_member
 from llamafile.errors import LlamafileError
 from llamafile.gguf.file_types import FILE_TYPES
 from llamafile.gguf.reader import Array, open_path
@@ -17,7 +18,6 @@ from zipalign.reader import Archive
 FIRST = 4  # elements of an array that are shown
 WIDTH = 88  # characters of a value that are shown to people
 METHODS = {0: "stored", 8: "deflated", 9: "deflate64"}
-ENGINE, ENGINE_FOLDERS = ".engine", ("py/", "ext/", "lib/")  # the members that the launcher knows as its own
 ENGINE_LIMIT = 1 << 16  # bytes of the member that names the engine; a bigger one is none of ours
 GUESSED = 1024  # a bit of general.file_type: nobody said it, a program guessed
 
@@ -91,7 +91,7 @@ def _value(value):
 
 
 def _archive(archive):
-    engine = archive.members.get(ENGINE)
+    engine = archive.members.get(STAMP)
     facts = {}
     if engine is not None and engine.size <= ENGINE_LIMIT:
         for line in archive.read(engine).decode("utf-8", "replace").splitlines():
@@ -107,7 +107,7 @@ def _member(archive, member):
     offset = archive.data_offset(member)
     return {"name": member.name, "method": METHODS.get(member.method, f"method {member.method}"), "offset": offset,
             "alignment": offset & -offset, "bytes": member.size, "compressed": member.compressed,
-            "engine": member.name == ENGINE or member.name.startswith(ENGINE_FOLDERS)}
+            "engine": is_engine_member(member.name)}
 
 
 def _model_inside(archive, name):

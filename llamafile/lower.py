@@ -13,7 +13,7 @@ from .graph import Op, Size, Tensor
 FLOATS = ("f32", "f16", "bf16")
 INTEGER_FORM = {"matmul": "matmul_quantized", "matmul_ids": "matmul_ids_quantized"}
 ALIGNMENT = 64
-A8_TILE, A8_BLOCK_BYTES = 8, 92  # as in runtime/a8.h
+A8_BLOCK_BYTES = 92  # as in runtime/a8.h
 
 
 class Image:
@@ -46,15 +46,13 @@ def lower(graph, logits, letters):
 def use_integers(ops):
     """Give products with quantised weights integer activations, made once for all products of the same rows."""
     out, made = [], {}
-    by_expert = {op.inputs[0].index for op in ops if op.op.name == "matmul_ids"}  # these pick single rows
     for op in ops:
         name = INTEGER_FORM.get(op.op.name)
         if name and op.inputs[1].dtype not in FLOATS:
             x = op.inputs[0]
             if x.index not in made:
                 quantized = Tensor(x.graph, "a8", x.shape, program.ARENA, "quantize_rows")
-                attrs = {"tiled": int(x.index not in by_expert)}
-                out.append(Op(OPS["quantize_rows"], (quantized,), (x,), attrs, op.layer))
+                out.append(Op(OPS["quantize_rows"], (quantized,), (x,), {}, op.layer))
                 made[x.index] = quantized
             op = Op(OPS[name], op.outputs, (made[x.index], *op.inputs[1:]), op.attrs, op.layer)
         out.append(op)
@@ -91,7 +89,7 @@ def _bytes(tensor, letters):
     for n in dims[:-1]:
         rows *= n
     if tensor.dtype == "a8":
-        return -(-rows // A8_TILE) * A8_TILE * -(-(-(-dims[-1] // 32) * A8_BLOCK_BYTES) // 64) * 64
+        return rows * (-(-(-(-dims[-1] // 32) * A8_BLOCK_BYTES) // 64) * 64)
     if tensor.dtype == "i32":
         return rows * dims[-1] * 4
     return rows * FORMATS[tensor.dtype].row_size(dims[-1])

@@ -3,12 +3,10 @@
 #define LF_A8_H
 #include <stdint.h>
 
-/* Memory is planned for whole tiles of rows; Python's lower plans with the same numbers. */
-#define LF_A8_TILE 8
-/* A block of 32 values at most: 32 int16, a scale and the sums that ops/int8.h keeps beside them. */
+/* A block of 32 values at most: 32 int16, a scale and the sums that ops/int8.h keeps beside them. Python's lower plans with
+   the same number. */
 #define LF_A8_BLOCK_BYTES (64 + 7 * 4)
 
 static inline int64_t lf_a8_blocks(int64_t k) { return (k + 31) / 32; }
 static inline int64_t lf_a8_stride(int64_t k) { return (lf_a8_blocks(k) * LF_A8_BLOCK_BYTES + 63) / 64 * 64; }
-static inline int64_t lf_a8_rows(int64_t rows) { return (rows + LF_A8_TILE - 1) / LF_A8_TILE * LF_A8_TILE; }
 #endif

@@ -94,7 +94,6 @@ static int64_t lf_span(const lf_program *p, const lf_tensor *t) {
     int ne0 = lf_evaluate(p, p->maximum, t->ne[0]);
     for (int d = 1; d < 4; d++)
         if (__builtin_mul_overflow(rows, (int64_t)lf_evaluate(p, p->maximum, t->ne[d]), &rows)) return -1;
-    if (t->dtype == LF_A8) rows = lf_a8_rows(rows);
     int64_t row = t->dtype == LF_A8 ? lf_a8_stride(ne0) : block && ne0 % block == 0 ? (int64_t)ne0 / block * size : -1;
     int64_t all;
     return row < 0 || __builtin_mul_overflow(row, rows, &all) ? -1 : all;

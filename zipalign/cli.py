@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from io import TextIOWrapper
 
 import click
 
 from zipalign import ZipError, records
-from zipalign.copy import Progress, silent
+from zipalign.progress import bar
 from zipalign.reader import Archive
 from zipalign.sources import ALIGN, LARGEST_ALIGN, Entry
 from zipalign.writer import append
-
-BAR_FROM = 64 << 20  # bytes of work from which a progress bar is worth its line
 
 METHODS = {records.STORED: "stored", records.DEFLATED: "deflated", records.DEFLATE64: "deflate64"}
 
@@ -92,7 +89,7 @@ def command(context: click.Context, archive: str, files: tuple[str, ...], *, ver
         if verbose:
             for entry in entries:
                 click.echo(f"{entry.source!s} -> {entry.name}", err=True)
-        with _bar(sum(map(_size, files))) as progress:
+        with bar(sum(map(_size, files))) as progress:
             append(archive, entries, progress=progress, zip64=zip64, wait=wait)
 
 
@@ -122,18 +119,6 @@ def _size(path: str) -> int:
         return 0
 
 
-@contextmanager
-def _bar(total: int) -> Iterator[Progress]:
-    """Show a progress bar on a terminal, for work that takes a while."""
-    if total < BAR_FROM or not sys.stderr.isatty():
-        yield silent
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=total, unit="B", unit_scale=True, leave=False, file=sys.stderr) as bar:
-        yield bar.update
-
-
 def _list(path: str, names: Iterable[str]) -> None:
     """Print a line for each member."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -158,7 +143,7 @@ def _check(path: str, align: int | None) -> None:
     from zipalign.check import check as checked  # brings the decompressors: adding members goes without
 
     count = 0
-    with _bar(_size(path)) as progress:
+    with bar(_size(path)) as progress:
         for line in checked(path, align, progress):
             count += 1
             click.echo(f"zipalign: {printable(line)}", err=True)

@@ -12,11 +12,10 @@ def matmul(x: f32[t, k], w: any[n, k]) -> f32[t, n]:
 
 
 @op
-def quantize_rows(x: f32[..., k], *, tiled: int = 1) -> a8[..., k]:
+def quantize_rows(x: f32[..., k]) -> a8[..., k]:
     """The integer form of activations that products with quantised weights read: int8 and one scale per 32 values.
 
-    A block's scale is its largest magnitude / 127; values are rounded to the nearest integer, ties to even. Tiled,
-    eight rows and more lie side by side as products with many columns want them; a8.h has the layout.
+    A block's scale is its largest magnitude / 127; values are rounded to the nearest integer, ties to even.
     """
     blocks = x.reshape(*x.shape[:-1], -1, 32)
     scale = (np.abs(blocks).max(-1, keepdims=True) / np.float32(127)).astype("f4")

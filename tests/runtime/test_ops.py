@@ -134,7 +134,7 @@ def test_experts(isa, name, shared):
     if name in QUANTS:
         w = Block(name, (e, n, k), rng)
         machine = Machine()
-        out = machine.op("matmul_ids_quantized", machine.op("quantize_rows", x, tiled=0), w, ids)
+        out = machine.op("matmul_ids_quantized", machine.op("quantize_rows", x), w, ids)
         (got,) = machine.run(out, isa=isa, threads=2)
         want = OPS["matmul_ids"].reference(OPS["quantize_rows"].reference(x), w.values, ids)
         np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-5 * np.abs(want).max())
