@@ -14,13 +14,14 @@ import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from .generate import ops_header
+from .generate import abi_header, ops_header
 from .quants.generate import header as formats_header
 
 ROOT = Path(__file__).resolve().parent
 BUILD = ROOT.parent / "build"
 # After FLAGS, so that -O1 counts: sanitized code is for finding faults, and compiles in half the time.
 SANITIZERS = ["-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+ABI = ("program.h", "call.h", "a8.h", "module.h")  # with the generated headers, what a GPU module must agree on
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 FLAGS = ["-std=gnu11", "-O3", "-g0", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-fno-math-errno", "-pthread"]
 
@@ -88,7 +89,9 @@ def write_headers():
     """Write the generated headers where they changed."""
     folder = BUILD / "generated"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in {"ops.h": ops_header(), "formats.h": formats_header()}.items():
+    texts = {"ops.h": ops_header(), "formats.h": formats_header()}
+    texts["abi.h"] = abi_header([*(ROOT / name for name in ABI), *texts.values()])
+    for name, text in texts.items():
         if not (folder / name).exists() or (folder / name).read_text() != text:
             (folder / name).write_text(text)
 

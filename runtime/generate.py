@@ -35,6 +35,15 @@ def ops_header():
     )
 
 
+def abi_header(parts):
+    """The text of the generated abi.h: one number for all that a GPU module must agree on, given as paths and texts."""
+    import hashlib
+
+    texts = [part if isinstance(part, str) else part.read_text() for part in parts]
+    number = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+    return f"/* Generated: modules made from other declarations are refused. */\n#define LF_ABI 0x{number}ull\n"
+
+
 def _arguments(op):
     """The struct of an op's bound operands and attributes."""
     outs = [] if op.writes is not None else [f"out{i}" for i in range(len(op.outputs))]
