@@ -20,7 +20,9 @@ from .quants.generate import header as formats_header
 ROOT = Path(__file__).resolve().parent
 BUILD = ROOT.parent / "build"
 # After FLAGS, so that -O1 counts: sanitized code is for finding faults, and compiles in half the time.
-SANITIZERS = ["-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+# Tiles are emulated there: so they are tested on processors without them too.
+SANITIZERS = ["-O1", "-g1", "-DLF_AMX_EMULATED",
+              "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
 ABI = ("program.h", "call.h", "a8.h", "module.h")  # with the generated headers, what a GPU module must agree on
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 FLAGS = ["-std=gnu11", "-O3", "-g0", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-fno-math-errno", "-pthread"]
@@ -36,6 +38,8 @@ ISAS = {
                    "-mprefer-vector-width=512"],
         "avx512vnni": ["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512cd",
                        "-mavx512vnni", "-mavx512bf16", "-mprefer-vector-width=512"],
+        "amx": ["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512cd",
+                "-mavx512vnni", "-mavx512bf16", "-mamx-tile", "-mamx-int8", "-mprefer-vector-width=512"],
     },
 }  # fmt: skip
 

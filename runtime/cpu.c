@@ -3,12 +3,14 @@
 #include "core.h"
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 extern const lf_kernels lf_kernels_sse2, lf_kernels_avx, lf_kernels_avx2, lf_kernels_avxvnni, lf_kernels_avx512,
-    lf_kernels_avx512vnni;
+    lf_kernels_avx512vnni, lf_kernels_amx;
 
 typedef struct {
-    unsigned avx, fma, f16c, avx2, avxvnni, avx512, avx512vnni, avx512bf16;
+    unsigned avx, fma, f16c, avx2, avxvnni, avx512, avx512vnni, avx512bf16, amx;
 } lf_features;
 
 /* The registers that the system saves at a switch: without them an instruction set is of no use. */
@@ -31,6 +33,7 @@ static lf_features lf_detect(void) {
     /* F (16), DQ (17), CD (28), BW (30), VL (31) */
     f.avx512 = zmm && (b & 0xd0030000u) == 0xd0030000u;
     f.avx512vnni = f.avx512 && (c & (1u << 11));
+    f.amx = (lf_xcr0() & 0x60000) == 0x60000 && (d & (1u << 24)) && (d & (1u << 25));
     if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) {
         f.avxvnni = f.avx2 && (a & (1u << 4));
         f.avx512bf16 = f.avx512 && (a & (1u << 5));
@@ -45,12 +48,24 @@ static int lf_avxvnni(lf_features f) { return lf_avx2(f) && f.avxvnni; }
 static int lf_avx512(lf_features f) { return lf_avx2(f) && f.avx512; }
 static int lf_avx512vnni(lf_features f) { return lf_avx512(f) && f.avx512vnni && f.avx512bf16; }
 
+/* Linux hands out the tiles' registers on request only, to all threads of the process, also those to come. */
+static int lf_amx(lf_features f) {
+    const long request = 0x1023 /* ARCH_REQ_XCOMP_PERM */, tile_data = 18;
+    if (!lf_avx512vnni(f)) return 0;
+#ifdef LF_AMX_EMULATED
+    return 1;
+#else
+    return f.amx && syscall(SYS_arch_prctl, request, tile_data) == 0;
+#endif
+}
+
 static const struct {
     const lf_kernels *kernels;
     int (*runs)(lf_features);
 } lf_sets[] = {
     {&lf_kernels_sse2, lf_sse2},     {&lf_kernels_avx, lf_avx},       {&lf_kernels_avx2, lf_avx2},
     {&lf_kernels_avxvnni, lf_avxvnni}, {&lf_kernels_avx512, lf_avx512}, {&lf_kernels_avx512vnni, lf_avx512vnni},
+    {&lf_kernels_amx, lf_amx},
 };
 int lf_isa_runs(int i) { return i >= 0 && i < lf_isa_count() && lf_sets[i].runs(lf_detect()); }
 #else

@@ -5,6 +5,7 @@
    - block formats: for each group of 16 or 32 in order, acc = fma(exact integer dot, scale * activation scale, acc), then
      acc = fma(bias, activation sum, acc) where the format has a bias. */
 #include "panel.h"
+#include "amx.h"
 
 /* ---- activations in integer form ---- */
 
@@ -105,11 +106,37 @@ static void lf_product_many(const lf_call *call, const lf_matmul_quantized_args 
     }
 }
 
+#if LF_AMX
+static void lf_product_tiles(const lf_call *call, const lf_matmul_quantized_args *a, const lf_matrix *m) {
+    int t = a->x->ne[1];
+    lf_panels panels = lf_panels_at(call->scratch, m->k);
+    lf_sums out[LF_AMX_COLUMNS];
+    lf_amx_begin();
+    for (int64_t turn; (turn = lf_take(call)) * LF_TURN < m->n;) {
+        int64_t row = turn * LF_TURN;
+        for (int p = 0; p < LF_PANELS; p++) {
+            lf_fill_panel(m, row, 0, m->k, p, panels);
+            if (!m->form.biased) lf_amx_signed(panels.values[p], m->k);
+        }
+        for (int c = 0; c < t; c += LF_AMX_COLUMNS) {
+            int first = t - c < LF_AMX_COLUMNS ? t - LF_AMX_COLUMNS : c; /* the last ones overlap: the same bits again */
+            lf_amx_multiply(&m->form, &panels, lf_a8_row(a->x->data, m->k, first), m->k / 32, out);
+            for (int i = 0; i < LF_AMX_COLUMNS; i++) lf_put_lanes(m, row, out[i], lf_row(a->out0, first + i));
+        }
+    }
+    lf_tile_done();
+}
+#endif
+
 static void lf_matmul_quantized(const lf_call *call, const lf_matmul_quantized_args *a) {
     if (!a->w->ne[1]) return;
     lf_matrix m = lf_matrix_of(call, a->w);
     if (a->x->ne[1] <= LF_COLUMNS)
         lf_product_few(call, a, &m);
+#if LF_AMX
+    else if (m.form.group == 32 && a->x->ne[1] >= LF_AMX_COLUMNS)
+        lf_product_tiles(call, a, &m);
+#endif
     else
         lf_product_many(call, a, &m);
 }

@@ -10,7 +10,7 @@ from tests import sanitized
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("tests/runtime/test_ops.py", "-k", "sse2 or avx2 or avx512vnni"),
+        ("tests/runtime/test_ops.py", "-k", "sse2 or avx2 or avx512vnni or amx"),
         ("tests/runtime/test_program.py",),
         ("tests/engine/test_tiny.py", "tests/engine/test_session.py"),
     ],
