@@ -39,7 +39,7 @@ ISAS = {
         "avx512vnni": ["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512cd",
                        "-mavx512vnni", "-mavx512bf16", "-mprefer-vector-width=512"],
         "amx": ["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512cd",
-                "-mavx512vnni", "-mavx512bf16", "-mamx-tile", "-mamx-int8", "-mprefer-vector-width=512"],
+                "-mavx512vnni", "-mavx512bf16", "-mamx-tile", "-mamx-int8", "-mamx-bf16", "-mprefer-vector-width=512"],
     },
 }  # fmt: skip
 

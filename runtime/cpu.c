@@ -33,7 +33,8 @@ static lf_features lf_detect(void) {
     /* F (16), DQ (17), CD (28), BW (30), VL (31) */
     f.avx512 = zmm && (b & 0xd0030000u) == 0xd0030000u;
     f.avx512vnni = f.avx512 && (c & (1u << 11));
-    f.amx = (lf_xcr0() & 0x60000) == 0x60000 && (d & (1u << 24)) && (d & (1u << 25));
+    /* BF16 (22), TILE (24), INT8 (25) */
+    f.amx = (lf_xcr0() & 0x60000) == 0x60000 && (d & 0x03400000u) == 0x03400000u;
     if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) {
         f.avxvnni = f.avx2 && (a & (1u << 4));
         f.avx512bf16 = f.avx512 && (a & (1u << 5));

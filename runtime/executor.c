@@ -270,6 +270,11 @@ static void lf_plan_scratch(lf_program *p) {
         if (n > widest) widest = n;
     }
     for (int i = 0; i < p->n_ops; i++) {
+        if (p->ops[i].op == LF_OP_MATMUL) { /* activations as two bf16 numbers each (ops/amx_bf16.h) */
+            const lf_tensor *x = &p->tensors[p->pool[p->ops[i].args + 1]], *w = &p->tensors[p->pool[p->ops[i].args + 2]];
+            int64_t t = lf_evaluate(p, p->maximum, x->ne[1]) + 15, k = lf_evaluate(p, p->maximum, x->ne[0]) + 31;
+            if (w->dtype == LF_BF16 && t / 16 * 16 * (k / 32 * 32) * 4 > shared) shared = t / 16 * 16 * (k / 32 * 32) * 4;
+        }
         if (p->ops[i].op != LF_OP_ATTENTION) continue;
         const int32_t *args = p->pool + p->ops[i].args;
         const lf_tensor *q = &p->tensors[args[1]], *v = &p->tensors[args[3]], *pages = &p->tensors[args[7]];

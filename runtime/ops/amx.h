@@ -44,9 +44,27 @@ LF_INLINE void lf_emulate_dot(int c, int a, int b) {
             memcpy(&lf_tiles_here.tile[c][m][4 * n], &sum, 4);
         }
 }
+/* Even and odd values of k have sums of their own that are added at the end, as the instruction does. */
+LF_INLINE void lf_emulate_dot_bf16(int c, int a, int b) {
+    for (int m = 0; m < lf_tiles_here.config.rows[c]; m++)
+        for (int n = 0; n < lf_tiles_here.config.row_bytes[c] / 4; n++) {
+            float sum[2] = {0}, all;
+            for (int k = 0; k < lf_tiles_here.config.row_bytes[a] / 2; k++) {
+                uint16_t x, y;
+                memcpy(&x, &lf_tiles_here.tile[a][m][2 * k], 2);
+                memcpy(&y, &lf_tiles_here.tile[b][k / 2][4 * n + k % 2 * 2], 2);
+                sum[k % 2] += lf_float((uint32_t)x << 16) * lf_float((uint32_t)y << 16);
+            }
+            memcpy(&all, &lf_tiles_here.tile[c][m][4 * n], 4);
+            all += sum[0] + sum[1];
+            memcpy(&lf_tiles_here.tile[c][m][4 * n], &all, 4);
+        }
+}
 #define LF_TILE_LOAD(t, p, stride) lf_emulate_load(t, p, stride)
 #define LF_TILE_STORE(t, p, stride) lf_emulate_store(t, p, stride)
 #define LF_TILE_DOT(c, a, b) lf_emulate_dot(c, a, b)
+#define LF_TILE_ZERO(c) memset(lf_tiles_here.tile[c], 0, sizeof lf_tiles_here.tile[c])
+#define LF_TILE_DOT_BF16(c, a, b) lf_emulate_dot_bf16(c, a, b)
 #else
 LF_INLINE void lf_tile_configure(const lf_tile_config *config) {
     __asm__ volatile("" ::"r"(config) : "memory"); /* gcc takes the instruction to read 8 of the 64 bytes */
@@ -60,6 +78,8 @@ LF_INLINE void lf_tile_done(void) { _tile_release(); }
         _tile_zero(c);                                                                                        \
         _tile_dpbssd(c, a, b);                                                                                \
     } while (0)
+#define LF_TILE_ZERO(c) _tile_zero(c)
+#define LF_TILE_DOT_BF16(c, a, b) _tile_dpbf16ps(c, a, b)
 #endif
 
 /* Tiles 0 to 3: sums, of even and of odd groups; 4 and 5: activations; 6 and 7: the panels. */

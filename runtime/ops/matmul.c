@@ -5,7 +5,7 @@
    - block formats: for each group of 16 or 32 in order, acc = fma(exact integer dot, scale * activation scale, acc), then
      acc = fma(bias, activation sum, acc) where the format has a bias. */
 #include "panel.h"
-#include "amx.h"
+#include "amx_bf16.h"
 
 /* ---- activations in integer form ---- */
 
@@ -210,6 +210,12 @@ LF_INLINE void lf_float_product(const lf_call *call, const lf_matmul_args *a, in
 }
 
 static void lf_matmul(const lf_call *call, const lf_matmul_args *a) {
+#if LF_AMX
+    if (a->w->dtype == LF_BF16 && a->w->ne[1]) {
+        lf_matmul_bf16(call, a);
+        return;
+    }
+#endif
     if (a->w->dtype == LF_F16)
         lf_float_product(call, a, LF_F16);
     else if (a->w->dtype == LF_BF16)
