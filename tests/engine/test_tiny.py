@@ -16,6 +16,8 @@ NAMES = list(tiny.MODELS)
 KEPT = list(tiny.ROWS)
 #: The largest differences seen are 2.2e-5 with an F32 cache, which is transformers' own distance from F64.
 CLOSE = 5e-5
+#: AMX multiplies BF16 weights with 16 bits of each activation: 2.4e-4 is the largest difference seen.
+CLOSE_ON_TILES = 4e-4
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,8 @@ def file(tmp_path_factory):
 def test_logits_are_those_of_transformers(file, name, kind):
     """All three formats hold the same numbers, so all three must give them."""
     ours = opened.run(file(name, kind), tiny.tokens())[KEPT]
-    np.testing.assert_allclose(ours, tiny.reference(tiny.MODELS[name]), rtol=0, atol=CLOSE)
+    close = CLOSE_ON_TILES if kind == "BF16" and cpu.chosen() == "amx" else CLOSE
+    np.testing.assert_allclose(ours, tiny.reference(tiny.MODELS[name]), rtol=0, atol=close)
 
 
 @pytest.mark.parametrize("set_name", cpu.available())
