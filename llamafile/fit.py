@@ -54,6 +54,7 @@ def _size(n):
     return f"{n / 2**30:.1f} GiB" if n >= 1 << 30 else f"{n / 2**20:.0f} MiB"
 
 
-def weights_of(file):
-    """Bytes of the weights of an open GGUF."""
-    return sum(tensor.nbytes for tensor in file.tensors.values())
+def weights_of(file, image):
+    """Bytes of the weights of an open GGUF that the CPU reads: what only a device reads stays out."""
+    elsewhere = sum(size for part in image.device_weights.values() for _, _, size in part)
+    return max(0, sum(tensor.nbytes for tensor in file.tensors.values()) - elsewhere)

@@ -46,11 +46,12 @@ T, S, O, C, P = (Size(letter) for letter in program.LETTERS)  # noqa: E741
 class Tensor:
     """A row of the tensor table; shape and strides (in elements) outermost first, numbers or Sizes."""
 
-    __slots__ = ("base", "dtype", "graph", "home", "index", "mapping", "name", "offset", "shape", "strides")
+    __slots__ = ("base", "device", "dtype", "graph", "home", "index", "mapping", "name", "offset", "shape", "strides")
 
     def __init__(self, graph, dtype, shape, home, name="", base=0, offset=0, strides=None, mapping=0):
         self.graph, self.dtype, self.shape, self.home, self.name = graph, dtype, shape, home, name
         self.base, self.offset, self.mapping = base, offset, mapping
+        self.device = 0  # of a cache: where it lies
         self.strides = strides or contiguous(shape)
         self.index = len(graph.tensors)
         graph.tensors.append(self)
@@ -133,12 +134,13 @@ class Layer:
 
 
 class Op:
-    """One record: the declaration, output and input tensors (None: not given), attributes, layer."""
+    """One record: the declaration, output and input tensors (None: not given), attributes, layer, device (0: CPU)."""
 
-    __slots__ = ("attrs", "inputs", "layer", "op", "outputs")
+    __slots__ = ("attrs", "device", "inputs", "layer", "op", "outputs")
 
-    def __init__(self, op, outputs, inputs, attrs, layer):
+    def __init__(self, op, outputs, inputs, attrs, layer, device=0):
         self.op, self.outputs, self.inputs, self.attrs, self.layer = op, outputs, inputs, attrs, layer
+        self.device = device
 
 
 class Graph:
@@ -152,6 +154,7 @@ class Graph:
     pages: Tensor
     cell_positions: Tensor
     rows: Tensor
+    hidden: Tensor  # what the last norm gives [O, width]: set by the architecture's head
 
     INPUTS = (
         ("tokens", (T,)), ("positions", (T,)), ("cells", (T,)), ("starts", (Size("S", 1, 1),)), ("lengths", (S,)),
@@ -167,6 +170,7 @@ class Graph:
         self.caches: list[Tensor] = []
         self.known: dict = {}  # weights and constants that were asked for already
         self.current_layer = -1
+        self.placement = None  # where layers run (llamafile.placement); None: all on the CPU
         self.slots: dict[str, int] = {}
         for name, shape in self.INPUTS:
             tensor = Tensor(self, "i32", shape, program.INPUT, name, base=len(self.slots))
@@ -232,6 +236,11 @@ class Graph:
         tensor = Tensor(self, dtype, (C, heads, size), program.CACHE, name)
         self.caches.append(tensor)
         return OPS["store"](rows, tensor, self.cells)
+
+    def end_at(self, result):
+        """Leave out every op after the one that makes the result."""
+        made = next(i for i, op in enumerate(self.ops) if result in op.outputs)
+        del self.ops[made + 1 :]
 
     def emit(self, op, args, attrs):
         """Append an op; returns its output tensor, or a tuple of several."""

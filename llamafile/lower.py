@@ -14,12 +14,14 @@ FLOATS = ("f32", "f16", "bf16")
 INTEGER_FORM = {"matmul": "matmul_quantized", "matmul_ids": "matmul_ids_quantized"}
 ALIGNMENT = 64
 A8_BLOCK_BYTES = 92  # as in runtime/a8.h
+NEIGHBOURS = 3  # a device joins up to four ops
 
 
 class Image:
     """The packed program: bytes of each table, what the letters may be at most, and how much memory the homes need."""
 
-    __slots__ = ("arena", "cache", "logits", "maximum", "ops", "pool", "segments", "sizes", "slots", "tensors")
+    __slots__ = ("arena", "cache", "device_caches", "device_weights", "logits", "maximum", "ops", "pool", "segments",
+                 "sizes", "slots", "tensors")  # fmt: skip
     tensors: bytes
     sizes: bytes
     ops: bytes
@@ -29,18 +31,51 @@ class Image:
     slots: dict[str, int]
     arena: int
     cache: int
+    device_caches: dict[int, int]
+    device_weights: dict[int, list[tuple[int, int, int]]]
     logits: int
 
 
 def lower(graph, logits, letters):
     """Return the Image of a graph whose result is `logits`, for sizes up to letters' (a dict of T, S, O, C, P)."""
-    fused = fuse_seams(use_integers(graph.ops))
     image = Image()
     image.maximum, image.logits, image.slots = letters, logits.index, dict(graph.slots)
+    placement, pieces = graph.placement, None
+    image.device_weights = {}
+    if placement is None:
+        fused = fuse_seams(use_integers(graph.ops))
+    else:
+        fused, pieces = _spread(image, graph, logits, placement)
     image.arena = plan_arena(graph.tensors, fused, letters)
-    image.cache = place_cache(graph.caches, letters)
-    _pack(image, graph.tensors, fused)
+    image.cache, image.device_caches = place_cache(graph.caches, letters)
+    _pack(image, graph.tensors, fused, pieces)
     return image
+
+
+def _spread(image, graph, logits, placement):
+    """The ops on their devices, and the segments; what a device cannot do is given to the CPU."""
+    from llamafile import placement as places
+
+    fused = fuse_seams(use_integers(places.assign(graph.ops, placement)))
+    if placement.serves is not None:
+        _pack(image, graph.tensors, fused)  # for the modules to look at; it is packed again
+        image.logits = logits.index
+        places.fill_holes(fused, placement.serves(fused, image), graph.label)
+    places.place_caches(fused)
+    fused = places.make_again(fused)
+    image.device_weights = _weights_by_device(fused)
+    return fused, places.segments(fused, logits)
+
+
+def _weights_by_device(ops):
+    """What each device reads of the files and the constants: (mapping, offset, bytes), each once."""
+    found: dict[int, dict] = {}
+    for op in ops:
+        for t in op.inputs if op.device else ():
+            whole = None if t is None else _root(t.graph.tensors, t)
+            if whole is not None and whole.home == program.WEIGHT:
+                found.setdefault(op.device, {})[whole.mapping, whole.offset] = bytes_of(whole, {})
+    return {device: [(*key, size) for key, size in part.items()] for device, part in found.items()}
 
 
 def use_integers(ops):
@@ -52,10 +87,27 @@ def use_integers(ops):
             x = op.inputs[0]
             if x.index not in made:
                 quantized = Tensor(x.graph, "a8", x.shape, program.ARENA, "quantize_rows")
-                out.append(Op(OPS["quantize_rows"], (quantized,), (x,), {}, op.layer))
+                out.append(Op(OPS["quantize_rows"], (quantized,), (x,), {}, op.layer, op.device))
                 made[x.index] = quantized
-            op = Op(OPS[name], op.outputs, (made[x.index], *op.inputs[1:]), op.attrs, op.layer)
+            op = Op(OPS[name], op.outputs, (made[x.index], *op.inputs[1:]), op.attrs, op.layer, op.device)
         out.append(op)
+    return gather_products(out)
+
+
+def gather_products(ops):
+    """Put the products of the same integer activations in a layer behind the first of them: a device may join them."""
+    out, done = [], set()
+    for i, op in enumerate(ops):
+        if i in done:
+            continue
+        out.append(op)
+        if op.op.name != "matmul_quantized":
+            continue
+        for j in range(i + 1, min(i + 16, len(ops))):
+            other = ops[j]
+            if other.op is op.op and other.inputs[0] is op.inputs[0] and other.layer == op.layer and j not in done:
+                out.append(other)
+                done.add(j)
     return out
 
 
@@ -66,10 +118,10 @@ def fuse_seams(ops):
         before = out[-1] if out else None
         if (
             op.op.name == "rms_norm" and before and before.op.name == "add"
-            and op.inputs[0] is before.outputs[0] and len(op.inputs[0].shape) == 2
+            and op.inputs[0] is before.outputs[0] and len(op.inputs[0].shape) == 2 and op.device == before.device
         ):  # fmt: skip
             out[-1] = Op(OPS["add_rms_norm"], (before.outputs[0], op.outputs[0]),
-                         (*before.inputs, op.inputs[1]), op.attrs, op.layer)  # fmt: skip
+                         (*before.inputs, op.inputs[1]), op.attrs, op.layer, op.device)  # fmt: skip
         else:
             out.append(op)
     return out
@@ -82,7 +134,7 @@ def _root(tensors, tensor):
     return tensor
 
 
-def _bytes(tensor, letters):
+def bytes_of(tensor, letters):
     """What a tensor takes in memory with the letters at these values."""
     dims = [n if type(n) is int else n.at(letters) for n in tensor.shape]
     rows = 1
@@ -96,7 +148,10 @@ def _bytes(tensor, letters):
 
 
 def plan_arena(tensors, ops, letters):
-    """Give each arena tensor an offset, reusing what is no longer read; returns the arena's size in bytes."""
+    """Give each arena tensor an offset, reusing what is no longer read; returns the arena's size in bytes.
+
+    A place is free again some ops after its last reader: so a device may do neighbouring ops at once.
+    """
     last = {}
     for i, op in enumerate(ops):
         for t in (*op.inputs, *op.outputs):
@@ -116,12 +171,12 @@ def plan_arena(tensors, ops, letters):
             root = _root(tensors, t)
             if root.home != program.ARENA or root.index in placed:
                 continue
-            need = -(-_bytes(root, letters) // ALIGNMENT) * ALIGNMENT
+            need = -(-bytes_of(root, letters) // ALIGNMENT) * ALIGNMENT
             root.offset, size = _fit(free, need, size)
             sizes[root.index] = need
             placed.add(root.index)
         if i != final:  # the last op's result is what the caller reads
-            for index in ending.get(i, ()):
+            for index in ending.get(i - NEIGHBOURS, ()):
                 _release(free, tensors[index].offset, sizes[index])
     return size
 
@@ -156,16 +211,16 @@ def _release(free, start, length):
 
 
 def place_cache(caches, letters):
-    """Give each cache tensor its place; returns the bytes that all take."""
-    size = 0
+    """Give each cache tensor its place; returns the bytes that those of the CPU take, and those of each device."""
+    sizes = {0: 0}
     for t in caches:
-        t.offset = size
-        size += -(-_bytes(t, letters) // 4096) * 4096
-    return size
+        t.offset = sizes.get(t.device, 0)
+        sizes[t.device] = t.offset + -(-bytes_of(t, letters) // 4096) * 4096
+    return sizes.pop(0), sizes
 
 
-def _pack(image, tensors, ops):
-    """Pack the records; tensors that nothing reads any more stay out."""
+def _pack(image, tensors, ops, pieces=None):
+    """Pack the records; tensors that nothing reads any more stay out. Without pieces all is one segment of the CPU."""
     used: set = set()
     for op in ops:
         for t in (*op.outputs, *op.inputs):
@@ -184,11 +239,16 @@ def _pack(image, tensors, ops):
         attrs = [program.attribute(float(op.attrs[n]) if kind == "float" else op.attrs[n])
                  for n, kind in op.op.attrs.items()]  # fmt: skip
         counts = len(op.outputs), len(op.inputs), len(attrs), 0
-        records.append(program.OP.pack(op.op.code, 0, op.layer, 0, len(pool), *counts))
+        records.append(program.OP.pack(op.op.code, 0, op.layer, op.device, len(pool), *counts))
         pool += [program.NONE if t is None else order[t.index] for t in (*op.outputs, *op.inputs)]
         pool += attrs
+    cuts: list[bytes] = []
+    for piece in pieces or ():
+        cuts.append(program.SEGMENT.pack(piece.device, len(piece.bring), len(piece.take), 0, piece.first, piece.count,
+                                         len(pool)))  # fmt: skip
+        pool += [order[t.index] for t in (*piece.bring, *piece.take)]
     image.ops, image.pool = b"".join(records), struct.pack(f"<{len(pool)}i", *pool)
-    image.segments = program.SEGMENT.pack(0, 0, 0, 0, 0, len(ops), 0)
+    image.segments = b"".join(cuts) or program.SEGMENT.pack(0, 0, 0, 0, 0, len(ops), 0)
     image.logits = order[image.logits]
 
 
@@ -199,7 +259,7 @@ def _tensor(t, order, sizes):
     ne += [1] * (4 - len(ne))
     strides += [0] * (4 - len(strides))
     base = order[t.base] if t.home == program.VIEW else t.base
-    return program.TENSOR.pack(_dtype(t.dtype), t.home, base, *ne, *strides, t.offset, t.mapping, 0, 0)
+    return program.TENSOR.pack(_dtype(t.dtype), t.home, base, *ne, *strides, t.offset, t.mapping, t.device, 0)
 
 
 def _dtype(name):

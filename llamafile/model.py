@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from llamafile.errors import LlamafileError
 from llamafile.graph import Graph
+from llamafile.lower import lower
 from llamafile.models import build
 from llamafile.models.positions import Rope
 from runtime import threads
+from runtime._core import ffi
+from runtime.executor import Memory, Program
 from runtime.ops import RuntimeFault
 
 
 class Model:
     """One GGUF ready to make sessions of; `file` is an open llamafile.gguf File and is closed with the model."""
 
-    def __init__(self, file, n_threads=0, n_threads_batch=0, rope=None):
+    def __init__(self, file, n_threads=0, n_threads_batch=0, rope=None, offload=None):
         from llamafile.tokens import Tokenizer
 
         self.file = file
@@ -21,6 +24,7 @@ class Model:
         self.tokenizer = Tokenizer(file)
         self.n_vocab = self._vocabulary()
         self.rope = rope or Rope()
+        self.offload = offload  # an llamafile.offload.Offload, closed with the model, or None
         self.n_ctx_train = file.integer(f"{self.architecture}.context_length", 2048, low=1)
         # One pool; a call with one token uses n_threads of it, a call with more n_threads_batch.
         self.n_threads = n_threads or threads.physical_cores()
@@ -50,18 +54,37 @@ class Model:
         except RuntimeFault as fault:  # shapes that cannot be: the file's numbers contradict each other
             raise LlamafileError(f"{self.file.label}: {fault}; the file is damaged") from fault
 
+    def lower(self, graph, logits, letters):
+        """The image of a graph of this model, its layers on the devices that they are to run on."""
+        return (self.offload.lower if self.offload is not None else lower)(graph, logits, letters)
+
+    def cache(self, image):
+        """Zeroed room for the cells of a program, where the image wants it."""
+        if self.offload is None:
+            return Memory(image.cache)
+        from llamafile.device_cache import Cache
+
+        return Cache(image, self.offload)
+
+    def program(self, graph, image, cache):
+        """Open an image of a graph over a cache."""
+        constants = ffi.from_buffer(graph.constants)
+        maps = [(m.address, m.length) for m in self.file.mappings]
+        maps.append((int(ffi.cast("uintptr_t", constants)), len(graph.constants)))
+        sides = self.offload.sides(image, graph, maps, cache) if graph.placement is not None else ()
+        opened = Program(image, maps, cache, self.pool, sides)
+        opened.constants = constants  # they must not move while the program is open
+        return opened
+
     @property
     def description(self):
         """Name, architecture, parameters and size, for a banner."""
-        name = self.file.get("general.name") or self.file.label
-        count = 0
-        for tensor in self.file.tensors.values():
-            n = 1
-            for d in tensor.ne:
-                n *= d
-            count += n
-        size = sum(t.nbytes for t in self.file.tensors.values())
-        return f"{name}, {self.architecture}, {count / 1e6:.0f} M parameters, {size / 2**20:.0f} MiB"
+        return describe(self.file)
+
+    @property
+    def gpu(self):
+        """The names of the cards in use, or an empty text."""
+        return self.offload.names if self.offload is not None else ""
 
     def session(self, n_ctx=0, **options):
         """A timeline of tokens with a cache of n_ctx cells (0: as many as the model was trained for)."""
@@ -72,4 +95,20 @@ class Model:
     def close(self):
         """Stop the threads and unmap the file; sessions must be closed before."""
         self.pool.close()
+        if self.offload is not None:
+            self.offload.close()
         self.file.close()
+
+
+def describe(file):
+    """Return an open GGUF's name, architecture, parameters and size, for a banner."""
+    name = file.get("general.name") or file.label
+    count = 0
+    for tensor in file.tensors.values():
+        n = 1
+        for d in tensor.ne:
+            n *= d
+        count += n
+    size = sum(t.nbytes for t in file.tensors.values())
+    architecture = file.text("general.architecture")
+    return f"{name}, {architecture}, {count / 1e6:.0f} M parameters, {size / 2**20:.0f} MiB"

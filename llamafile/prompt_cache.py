@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import struct
 
 from llamafile.errors import LlamafileError
+from llamafile.sandbox import files
 
 MAGIC = b"LFSESS01"
 HEAD = struct.Struct("<8s32sQQ")  # magic, what it belongs to, tokens, bytes of cells
@@ -15,23 +15,19 @@ def save(session, path):
     """Write the session; a file that was there is replaced whole or not at all."""
     parts = session.cells()
     head = HEAD.pack(MAGIC, identity(session), len(session.tokens), sum(len(p) for p in parts))
-    fresh = f"{path}.{os.getpid()}.part"
     try:
-        with open(fresh, "wb") as file:
+        with files.replacing(path) as file:
             file.write(head + struct.pack(f"<{len(session.tokens)}i", *session.tokens))
             for part in parts:
                 file.write(part)
-        os.replace(fresh, path)
     except OSError as problem:
-        if os.path.exists(fresh):
-            os.unlink(fresh)
         raise LlamafileError(f"{path}: cannot be written ({problem.strerror}); choose another --prompt-cache") from None
 
 
 def load(session, path):
     """Fill the session from a file; one of another model, format or size is refused and the session stays empty."""
     try:
-        with open(path, "rb") as file:
+        with files.reading(path) as file:
             head = file.read(HEAD.size)
             if len(head) < HEAD.size or head[:8] != MAGIC:
                 raise LlamafileError(f"{path}: is no prompt cache; delete it or choose another --prompt-cache")
@@ -49,6 +45,7 @@ def load(session, path):
             if not whole or any(not 0 <= t < session.model.n_vocab for t in session.tokens):
                 session.truncate(0)
                 raise LlamafileError(f"{path}: is cut off or damaged; delete it")
+            session.put_cells(parts)
     except OSError as problem:
         raise LlamafileError(f"{path}: cannot be read ({problem.strerror}); choose another --prompt-cache") from None
 

@@ -8,7 +8,6 @@ from llamafile import fit
 from llamafile.errors import LlamafileError
 from llamafile.lower import lower
 from runtime._core import ffi
-from runtime.executor import Memory, Program
 from runtime.ops import PAGE
 
 
@@ -25,21 +24,15 @@ class Session:
         pages = -(-self.n_ctx // PAGE)
         letters = {"T": self.n_batch, "S": 1, "O": self.n_batch if all_logits else 1, "C": pages * PAGE, "P": pages}
         self._graph, logits = model.graph(self.cache_types)
-        image = lower(self._graph, logits, letters)
+        image = model.lower(self._graph, logits, letters)
         # What to tell the user before it gets slow; None where everything fits.
-        self.warning = fit.check(model.file.label, fit.weights_of(model.file), image, self.n_ctx)
-        self._cache = Memory(image.cache)
-        self._constants = ffi.from_buffer(self._graph.constants)
-        self._program = Program(image, self._mappings(), self._cache, model.pool)
+        self.warning = fit.check(model.file.label, fit.weights_of(model.file, image), image, self.n_ctx)
+        self._cache = model.cache(image)
+        self._program = model.program(self._graph, image, self._cache)
         self._shift = None
         self._pages = pages
         self.logits = self._program.floats(image.logits)
         self._set_tables(self._program)
-
-    def _mappings(self):
-        """What weights lie in: the file's own mappings, then the graph's constants."""
-        maps = [(m.address, m.length) for m in self.model.file.mappings]
-        return [*maps, (int(ffi.cast("uintptr_t", self._constants)), len(self._graph.constants))]
 
     def _set_tables(self, program):
         """One sequence: page i is the i-th page, cell i holds position i."""
@@ -114,7 +107,10 @@ class Session:
 
         graph, result = shift_graph(self._graph)
         letters = {"T": self.n_batch, "S": 1, "O": 1, "C": self._pages * PAGE, "P": self._pages}
-        return Program(lower(graph, result, letters), self._mappings(), self._cache, self.model.pool)
+        image = lower(graph, result, letters)
+        if [c.device for c in graph.caches] != [c.device for c in self._graph.caches]:
+            raise LlamafileError("context: the GPU module cannot move cells; use a larger -c or --gpu disable")
+        return self.model.program(graph, image, self._cache)
 
     def save(self, path):
         """Write the tokens and their cells to a file that `load` takes."""
@@ -129,13 +125,16 @@ class Session:
         load(self, path)
 
     def cells(self):
-        """The used part of each cache tensor, layer after layer, as writable buffers."""
-        parts, used = [], len(self.tokens)
-        for cache in self._graph.caches:
-            row = cache.shape[1] * cache.shape[2]
-            size = self._row_bytes(cache.dtype, row) * used
-            parts.append(ffi.buffer(ffi.cast("char *", self._cache.raw.address) + cache.offset, size))
-        return parts
+        """The used part of each cache tensor, layer after layer: buffers, where they lie or copies of a device's."""
+        used = len(self.tokens)
+        return [self._cache.read(cache, self._row_bytes(cache.dtype, cache.shape[1] * cache.shape[2]) * used)
+                for cache in self._graph.caches]  # fmt: skip
+
+    def put_cells(self, parts):
+        """Take back what `cells` gave, changed by the caller."""
+        for cache, part in zip(self._graph.caches, parts):
+            if cache.device:
+                self._cache.write(cache, part)
 
     @staticmethod
     def _row_bytes(dtype, n):

@@ -1,4 +1,4 @@
-"""The program of a context shift: cells move down over those that were dropped, and their keys are rotated back."""
+"""Programs that move cells of a cache: as they are, or in a context shift, which rotates their keys back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ def shift_graph(main):
     """
     g = Graph(main.file, main.vocabulary, main.rope, main.cache_types)
     g.constants, result = main.constants, None
-    for cache, rows in _stored(main):
+    g.placement = main.placement
+    for cache, rows, g.current_layer in _stored(main):
         moved = Tensor(g, cache.dtype, cache.shape, program.CACHE, cache.name)
         g.caches.append(moved)
         result = ops.move_cells(moved, g.tokens, g.cells)
@@ -23,10 +24,21 @@ def shift_graph(main):
     return g, result
 
 
+def copy_graph(main):
+    """Return (graph, result) that copies cells `tokens` to cells `cells`, as they are."""
+    g, result = Graph(main.file, main.vocabulary, main.rope, main.cache_types), None
+    g.placement = main.placement
+    for cache, _, g.current_layer in _stored(main):
+        copied = Tensor(g, cache.dtype, cache.shape, program.CACHE, cache.name)
+        g.caches.append(copied)
+        result = ops.move_cells(copied, g.tokens, g.cells)
+    return g, result
+
+
 def _stored(graph):
-    """The cache tensors in order, each with the rows that are stored in it."""
-    rows = {op.inputs[1].index: op.inputs[0] for op in graph.ops if op.op.name == "store"}
-    return [(cache, rows[cache.index]) for cache in graph.caches]
+    """The cache tensors in order, each with the rows that are stored in it, and its layer."""
+    stores = {op.inputs[1].index: op for op in graph.ops if op.op.name == "store"}
+    return [(cache, stores[cache.index].inputs[0], stores[cache.index].layer) for cache in graph.caches]
 
 
 def _made_by(graph, tensor):

@@ -82,7 +82,7 @@ def core():
     """The module runtime._core."""
     skip = {ROOT / "kernels.c"} | set((ROOT / "ops").glob("*.c"))
     sources = [p for p in [*ROOT.glob("*.c"), *(ROOT / "quants").glob("*.c")] if p not in skip]
-    headers = [ROOT / "program.h", ROOT / "core.h", ROOT / "quants" / "quants.h"]
+    headers = [*(ROOT / name for name in ("program.h", "call.h", "module.h", "core.h")), ROOT / "quants" / "quants.h"]
     includes = [ROOT, ROOT / "ops", ROOT / "quants", BUILD / "generated"]
     module = Module("runtime._core", sources, [], includes, kernels=ROOT / "kernels.c")
     module.headers = headers  # program.h declares what core.h uses
@@ -90,7 +90,7 @@ def core():
 
 
 def write_headers():
-    """Write the generated headers where they changed."""
+    """Write the generated headers where they changed; returns their folder."""
     folder = BUILD / "generated"
     folder.mkdir(parents=True, exist_ok=True)
     texts = {"ops.h": ops_header(), "formats.h": formats_header()}
@@ -98,6 +98,7 @@ def write_headers():
     for name, text in texts.items():
         if not (folder / name).exists() or (folder / name).read_text() != text:
             (folder / name).write_text(text)
+    return folder
 
 
 def compile_module(module, toolchain, folder):

@@ -6,6 +6,7 @@
 #include "formats.h"
 #include "program.h"
 
+/* cdef-begin */
 /* A tensor during one call: sizes and strides (in elements) innermost first. */
 typedef struct {
     void *data;
@@ -13,6 +14,7 @@ typedef struct {
     int64_t stride[4];
     int32_t dtype;
 } lf_view;
+/* cdef-end */
 
 struct lf_pool;
 

@@ -1,7 +1,7 @@
 /* The C API of the machine: memory, threads, programs; declared once here for C and for cffi. */
 #ifndef LF_CORE_H
 #define LF_CORE_H
-#include "program.h"
+#include "module.h"
 
 /* cdef-begin */
 typedef struct lf_pool lf_pool;
@@ -11,6 +11,22 @@ typedef struct {
     void *address;
     int64_t size;
 } lf_memory;
+
+/* Bytes of a mapping that lie on a device too. */
+typedef struct {
+    int32_t mapping;
+    int64_t offset, size;
+    void *address;
+} lf_upload;
+
+/* A device beside the CPU, as a program finds it: what of the weights and which cache is there. */
+typedef struct {
+    const lf_module *module;
+    lf_device *device;
+    lf_memory cache, state;
+    const lf_upload *uploads;
+    int32_t n_uploads;
+} lf_side;
 
 /* Everything that lower made, as bytes in Python's hands; lf_open copies what it keeps. */
 typedef struct {
@@ -24,6 +40,8 @@ typedef struct {
     const lf_memory *mappings;
     int32_t n_mappings;
     lf_memory arena, cache, state;
+    const lf_side *sides; /* devices 1, 2, ... of segments, ops and tensors; 0 is the CPU */
+    int32_t n_sides;
 } lf_image;
 
 /* Zeroed memory in whole pages; address 0 when there is none. */
@@ -35,6 +53,8 @@ lf_pool *lf_pool_new(int n);
 void lf_pool_free(lf_pool *pool);
 /* From the next run on use only n of the pool's threads. */
 void lf_pool_use(lf_pool *pool, int n);
+/* Run task(argument, 0) to task(argument, n - 1) on the threads in use; returns when all are done. */
+void lf_pool_each(lf_pool *pool, int n, void (*task)(void *argument, int i), void *argument);
 
 /* Check an image and make it ready to run; on a fault returns 0 and writes one line to `fault`. */
 lf_program *lf_open(const lf_image *image, lf_pool *pool, char *fault, int fault_size);
@@ -47,6 +67,9 @@ void *lf_data(const lf_program *program, int i);
 int lf_run(lf_program *program, const int32_t *letters, char *fault, int fault_size);
 /* Run op i alone, after lf_run's set-up: what benches and --explain time. */
 int lf_run_range(lf_program *program, const int32_t *letters, int first, int count, char *fault, int fault_size);
+
+/* Load a GPU module for the rest of the process; on a fault returns 0 and writes one line to `fault`. */
+const lf_module *lf_module_load(const char *path, char *fault, int fault_size);
 
 /* Instruction sets: how many kernel tables are in this build, their names, whether this machine runs them. */
 int lf_isa_count(void);

@@ -4,44 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "a8.h"
-#include "core.h"
 #include "cpu.h"
-#include "threads.h"
+#include "executor.h"
 #define LF_DEFINE_SPECS
 #include "ops.h"
 
-#define LF_MAX_SLOTS 32
 #define LF_SCRATCH (1 << 20)
 
-struct lf_program {
-    lf_tensor *tensors;
-    lf_size *sizes;
-    lf_op *ops;
-    int32_t *pool;
-    int32_t n_tensors, n_sizes, n_ops, n_pool;
-    int32_t maximum[LF_LETTERS];
-    lf_view *views;
-    const lf_memory *mappings;
-    lf_memory *kept_mappings;
-    int32_t n_mappings;
-    lf_memory arena, cache, state;
-    lf_memory inputs[LF_MAX_SLOTS];
-    int32_t slots[LF_MAX_SLOTS]; /* the tensor of each slot, or -1 */
-    int32_t *moving;             /* tensors whose sizes depend on a letter */
-    int32_t n_moving;
-    lf_pool *threads;
-    lf_memory scratch; /* for every thread, then the shared part */
-    int64_t scratch_size, shared_size;
-    const lf_kernels *kernels;
-};
-
-/* Where a fault is written: one line. */
-typedef struct {
-    char *text;
-    int size;
-} lf_fault;
-
-static int lf_fail(lf_fault f, const char *format, ...) {
+int lf_fail(lf_fault f, const char *format, ...) {
     va_list list;
     va_start(list, format);
     if (f.size > 0) vsnprintf(f.text, (size_t)f.size, format, list);
@@ -67,7 +37,7 @@ int64_t lf_bytes(int dtype, int64_t n) {
     return block ? n / block * size : 0;
 }
 
-static int lf_evaluate(const lf_program *p, const int32_t *letters, int32_t ne) {
+int lf_evaluate(const lf_program *p, const int32_t *letters, int32_t ne) {
     if (ne >= 0) return ne;
     const lf_size *s = &p->sizes[-1 - ne];
     return (int)(((int64_t)s->mul * letters[s->letter] + s->add) / s->div);
@@ -87,7 +57,7 @@ static int lf_check_sizes(const lf_program *p, lf_fault f) {
 }
 
 /* Bytes that a tensor spans in its home with every letter at its maximum, or -1. */
-static int64_t lf_span(const lf_program *p, const lf_tensor *t) {
+int64_t lf_span(const lf_program *p, const lf_tensor *t) {
     int block, size;
     lf_block(t->dtype, &block, &size);
     int64_t rows = 1;
@@ -141,8 +111,8 @@ static const lf_memory *lf_home(const lf_program *p, const lf_tensor *t) {
     switch (t->home) {
     case LF_HOME_WEIGHT: return t->mapping < p->n_mappings ? &p->mappings[t->mapping] : 0;
     case LF_HOME_ARENA: return &p->arena;
-    case LF_HOME_CACHE: return &p->cache;
-    case LF_HOME_STATE: return &p->state;
+    case LF_HOME_CACHE: return t->device ? &p->sides[t->device - 1].given.cache : &p->cache;
+    case LF_HOME_STATE: return t->device ? &p->sides[t->device - 1].given.state : &p->state;
     default: return 0;
     }
 }
@@ -155,6 +125,7 @@ static int lf_check_tensor(lf_program *p, int i, lf_fault f) {
     for (int d = 0; d < 4; d++)
         if (t->ne[d] < -p->n_sizes || t->stride[d] < 0) return lf_fail(f, "tensor %d has a bad dimension", i);
     if (t->stride[0] != 1) return lf_fail(f, "tensor %d is not contiguous in its first dimension", i);
+    if (t->device > p->n_sides) return lf_fail(f, "tensor %d lies on device %d, which does not exist", i, t->device);
     if (t->home == LF_HOME_VIEW) return lf_check_view(p, i, f);
     int64_t bytes = lf_span(p, t);
     if (bytes < 0) return lf_fail(f, "tensor %d has a size that cannot be", i);
@@ -287,6 +258,10 @@ static void lf_plan_scratch(lf_program *p) {
     p->shared_size = shared;
 }
 
+void *lf_view_address(void *base, const lf_tensor *t) {
+    return base ? (char *)base + (t->dtype == LF_A8 ? 0 : lf_bytes(t->dtype, t->offset)) : 0;
+}
+
 static void lf_place(lf_program *p, int i) {
     const lf_tensor *t = &p->tensors[i];
     lf_view *v = &p->views[i];
@@ -297,9 +272,11 @@ static void lf_place(lf_program *p, int i) {
         v->stride[d] = t->home == LF_HOME_VIEW ? t->stride[d] : d ? v->stride[d - 1] * v->ne[d - 1] : 1;
     }
     if (t->home == LF_HOME_VIEW)
-        v->data = (char *)p->views[t->base].data + (t->dtype == LF_A8 ? 0 : lf_bytes(t->dtype, t->offset));
+        v->data = lf_view_address(p->views[t->base].data, t);
     else if (t->home == LF_HOME_INPUT)
         v->data = p->inputs[t->base].address;
+    else if (t->device && t->home != LF_HOME_ARENA && t->home != LF_HOME_WEIGHT)
+        v->data = 0; /* a cache of a device: the CPU cannot see it */
     else
         v->data = (char *)lf_home(p, t)->address + t->offset;
 }
@@ -311,7 +288,7 @@ static void *lf_copy(const void *from, int64_t n, int64_t size) {
 }
 
 static int lf_take_image(lf_program *p, const lf_image *m, lf_fault f) {
-    if (m->n_tensors < 0 || m->n_sizes < 0 || m->n_ops < 0 || m->n_pool < 0 || m->n_mappings < 0 || m->n_segments != 1)
+    if (m->n_tensors < 0 || m->n_sizes < 0 || m->n_ops < 0 || m->n_pool < 0 || m->n_mappings < 0 || m->n_segments < 1)
         return lf_fail(f, "the image's counts are malformed");
     p->n_tensors = m->n_tensors, p->n_sizes = m->n_sizes, p->n_ops = m->n_ops, p->n_pool = m->n_pool;
     p->n_mappings = m->n_mappings;
@@ -327,9 +304,32 @@ static int lf_take_image(lf_program *p, const lf_image *m, lf_fault f) {
     p->moving = calloc((size_t)m->n_tensors + 1, sizeof *p->moving);
     if (!p->tensors || !p->sizes || !p->ops || !p->pool || !p->kept_mappings || !p->views || !p->moving)
         return lf_fail(f, "out of memory");
-    const lf_segment *s = m->segments;
-    if (s->device || s->first || s->count != m->n_ops) return lf_fail(f, "the CPU runs programs of one segment");
-    return 0;
+    p->n_segments = m->n_segments;
+    p->segments = lf_copy(m->segments, m->n_segments, sizeof *m->segments);
+    if (!p->segments) return lf_fail(f, "out of memory");
+    return lf_take_sides(p, m, f);
+}
+
+/* Segments cover all ops in order; what is copied exists, and is of a kind that can be. */
+static int lf_check_segments(const lf_program *p, lf_fault f) {
+    int next = 0;
+    for (int i = 0; i < p->n_segments; i++) {
+        const lf_segment *s = &p->segments[i];
+        if (s->device > p->n_sides) return lf_fail(f, "segment %d is for device %d, which does not exist", i, s->device);
+        if (s->first != next || s->count < 0 || s->count > p->n_ops - next)
+            return lf_fail(f, "segment %d does not follow the one before", i);
+        next += s->count;
+        for (int k = s->first; k < next; k++)
+            if (p->ops[k].device != s->device) return lf_fail(f, "op %d is of another device than its segment", k);
+        if ((int64_t)s->copies + s->n_in + s->n_out > p->n_pool) return lf_fail(f, "segment %d lies outside the pool", i);
+        if (!s->device && s->n_in + s->n_out) return lf_fail(f, "segment %d copies from the CPU to itself", i);
+        for (int k = 0; k < s->n_in + s->n_out; k++) {
+            int t = p->pool[s->copies + k];
+            if (t < 0 || t >= p->n_tensors || p->tensors[t].home != LF_HOME_ARENA || p->tensors[t].dtype == LF_A8)
+                return lf_fail(f, "segment %d copies tensor %d, which cannot be", i, t);
+        }
+    }
+    return next == p->n_ops ? 0 : lf_fail(f, "the segments leave ops out");
 }
 
 static int lf_prepare(lf_program *p, lf_fault f) {
@@ -346,6 +346,7 @@ static int lf_prepare(lf_program *p, lf_fault f) {
     }
     for (int i = 0; i < p->n_ops; i++)
         if (lf_check_op(p, i, f) || lf_check_meaning(p, &p->ops[i], f)) return -1;
+    if (lf_check_segments(p, f) || lf_open_sides(p, f)) return -1;
     lf_plan_scratch(p);
     p->scratch = lf_memory_new(p->scratch_size * lf_pool_threads(p->threads) + p->shared_size);
     return p->scratch.address ? 0 : lf_fail(f, "no memory for %lld bytes of scratch", (long long)p->scratch_size);
@@ -366,9 +367,10 @@ lf_program *lf_open(const lf_image *image, lf_pool *pool, char *fault, int fault
 
 void lf_close(lf_program *p) {
     if (!p) return;
+    lf_close_sides(p);
     for (int i = 0; i < LF_MAX_SLOTS; i++) lf_memory_free(p->inputs[i]);
     lf_memory_free(p->scratch);
-    free(p->tensors), free(p->sizes), free(p->ops), free(p->pool);
+    free(p->tensors), free(p->sizes), free(p->ops), free(p->pool), free(p->segments);
     free(p->kept_mappings), free(p->views), free(p->moving);
     free(p);
 }
@@ -446,13 +448,26 @@ int lf_run_range(lf_program *p, const int32_t *letters, int first, int count, ch
         if (letters[i] < 0 || letters[i] > p->maximum[i])
             return lf_fail(f, "letter %d is %d; at most %d was declared", i, letters[i], p->maximum[i]);
     if (first < 0 || count < 0 || first > p->n_ops - count) return lf_fail(f, "ops %d + %d do not exist", first, count);
+    int32_t sizes[LF_LETTERS];
+    memcpy(sizes, letters, sizeof sizes);
+    if (p->n_sides) lf_round_sizes(p, sizes);
     for (int i = 0; i < p->n_moving; i++) {
         int t = p->moving[i];
-        for (int d = 0; d < 4; d++) p->views[t].ne[d] = lf_evaluate(p, letters, p->tensors[t].ne[d]);
+        for (int d = 0; d < 4; d++) p->views[t].ne[d] = lf_evaluate(p, sizes, p->tensors[t].ne[d]);
     }
     if (lf_check_values(p, f)) return -1;
-    lf_stretch stretch = {p, first, count};
-    lf_pool_run(p->threads, lf_execute, &stretch);
+    for (int i = 0; i < p->n_sides; i++) p->sides[i].sent = 0;
+    for (int i = 0; i < p->n_segments; i++) {
+        const lf_segment *s = &p->segments[i];
+        int from = s->first > first ? s->first : first, end = s->first + s->count;
+        if (end > first + count) end = first + count;
+        if (from >= end) continue;
+        lf_stretch stretch = {p, from, end - from};
+        if (!s->device)
+            lf_pool_run(p->threads, lf_execute, &stretch);
+        else if (lf_run_on_side(p, sizes, i, from, end - from, f))
+            return -1;
+    }
     return 0;
 }
 

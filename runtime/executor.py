@@ -1,4 +1,4 @@
-"""A program opened on the CPU: its inputs as memory to write to, and one call that runs it."""
+"""A program that C has opened: its inputs as memory to write to, and one call that runs it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ class Memory:
         if self.raw.address == ffi.NULL:
             raise RuntimeFault(f"memory: {size} bytes cannot be had; use a smaller context (-c) or batch (-ub)")
 
+    def read(self, tensor, size, at=0):
+        """`size` bytes, from byte `at` on, of a tensor that was placed in this memory, where they lie."""
+        return ffi.buffer(ffi.cast("char *", self.raw.address) + tensor.offset + at, size)
+
     def close(self):
         """Give the memory back."""
         lib.lf_memory_free(self.raw)
@@ -24,10 +28,14 @@ class Memory:
 
 
 class Program:
-    """A flat program in C's hands; `image` is lower's, `mappings` [(address, length)] the files' and the constants'."""
+    """A flat program in C's hands; `image` is lower's, `mappings` [(address, length)] the files' and the constants'.
 
-    def __init__(self, image, mappings, cache, pool):
+    `cache` is memory of the host; what lies on devices 1, 2, ... is in `sides` (runtime.devices.Side).
+    """
+
+    def __init__(self, image, mappings, cache, pool, sides=()):
         self.image, self.pool = image, pool
+        self.constants = None  # whoever opens it may leave here what must live as long
         self.arena = Memory(image.arena)
         raw = ffi.new("lf_image *")
         keep = []  # what C reads while it opens the image
@@ -48,6 +56,10 @@ class Program:
             maps[i].address, maps[i].size = ffi.cast("void *", address), length
         raw.mappings, raw.n_mappings = maps, len(mappings)
         raw.arena, raw.cache = self.arena.raw, cache.raw
+        others = ffi.new("lf_side[]", max(1, len(sides)))
+        for i, side in enumerate(sides):
+            side.fill(others[i])
+        raw.sides, raw.n_sides = others, len(sides)
         for i, letter in enumerate(LETTERS):
             raw.maximum[i] = image.maximum[letter]
         self._fault = ffi.new("char[]", FAULT)

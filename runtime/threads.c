@@ -132,13 +132,40 @@ void lf_pool_run(lf_pool *pool, lf_job *job, void *argument) {
     if (pool->active > 1) lf_arrive(pool);
 }
 
-/* Start worker i with every signal blocked: signals are the caller's. */
+typedef struct {
+    lf_pool *pool;
+    void (*task)(void *, int);
+    void *argument;
+    int n;
+} lf_tasks;
+
+static void lf_take_tasks(void *argument, int thread) {
+    const lf_tasks *tasks = argument;
+    (void)thread;
+    for (int64_t i; (i = atomic_fetch_add_explicit(&tasks->pool->taken, 1, memory_order_relaxed)) < tasks->n;)
+        tasks->task(tasks->argument, (int)i);
+}
+
+void lf_pool_each(lf_pool *pool, int n, void (*task)(void *, int), void *argument) {
+    lf_tasks tasks = {pool, task, argument, n};
+    if (n > 1 && pool->active > 1) {
+        lf_pool_run(pool, lf_take_tasks, &tasks); /* its last barrier sets `taken` to 0 for the next job */
+        return;
+    }
+    for (int i = 0; i < n; i++) task(argument, i);
+}
+
+/* Start worker i with every signal blocked, as signals are the caller's; but a fault's belongs to the thread at fault. */
 static int lf_start(lf_pool *pool, int i) {
     lf_worker *worker = malloc(sizeof *worker);
     if (!worker) return -1;
     *worker = (lf_worker){pool, i};
     sigset_t all, before;
     sigfillset(&all);
+    sigdelset(&all, SIGBUS);
+    sigdelset(&all, SIGSEGV);
+    sigdelset(&all, SIGFPE);
+    sigdelset(&all, SIGILL);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int bad = pthread_create(&pool->handles[i - 1], 0, lf_work, worker);
     pthread_sigmask(SIG_SETMASK, &before, 0);

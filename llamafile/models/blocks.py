@@ -47,6 +47,6 @@ def experts(x, w, count, used, n_ff, normalize=True):
 
 def head(g, x, vocab, eps):
     """The last norm, and the product with the output table or, where the file has none, with the token table."""
-    x = norm(x, g.top("output_norm"), eps)
+    g.hidden = norm(x, g.top("output_norm"), eps)
     table = g.top("output") if g.top("output").has() else g.top("token_embd")
-    return linear(x, table, vocab)
+    return linear(g.hidden, table, vocab)

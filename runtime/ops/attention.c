@@ -3,7 +3,7 @@
    The canonical numeric of attention: the cells of a sequence are taken in pages of LF_PAGE, and pages in splits of LF_SPLIT;
    a split is reduced page after page with a running maximum, splits are combined in order. A score is one sum over the head's
    values in order, a value one sum over the page's cells in order. Nothing depends on threads, on how many rows a call has,
-   or on which of the two schedules below runs. */
+   on which of the two schedules below runs, or on who else reads a page: rows that share one decode it once. */
 #include "rows_of.h"
 #include "lanes.h"
 #include "sums.h"
@@ -206,11 +206,10 @@ static void lf_clear(lf_partial *p, int32_t e) {
     memset(p->values, 0, sizeof(float) * (size_t)e);
 }
 
-/* Reduce the pages of one split for all rows of the group; the partials' values lie `stride` apart. */
-static void lf_reduce_split(lf_rows_of_head *g, int32_t split, int32_t pages, lf_partial *partials, int64_t stride) {
-    int32_t last = (split + 1) * LF_SPLIT < pages ? (split + 1) * LF_SPLIT : pages, rows = g->count * g->group;
-    for (int32_t r = 0; r < rows; r++) lf_clear(&partials[r], g->e);
-    for (int32_t page = split * LF_SPLIT; page < last; page++) {
+/* Reduce pages page .. last of a split for all rows of the group; the partials' values lie `stride` apart. */
+static void lf_reduce_pages(lf_rows_of_head *g, int32_t page, int32_t last, lf_partial *partials, int64_t stride) {
+    int32_t rows = g->count * g->group;
+    for (; page < last; page++) {
         if (!lf_open_page(g, page)) continue;
         lf_load_page(g);
         memset(g->scores, 0, sizeof(float) * (size_t)(rows * LF_PAGE));
@@ -277,43 +276,86 @@ static void lf_attend_rows(const lf_call *call, const lf_attention_args *a) {
                 lf_load_queries(&g);
                 for (int32_t r = 0; r < g.count * g.group; r++) lf_clear(&whole[r], g.e);
                 for (int32_t split = 0; split * LF_SPLIT < pages; split++) {
-                    lf_reduce_split(&g, split, pages, part, 2 * g.e);
+                    int32_t last = (split + 1) * LF_SPLIT < pages ? (split + 1) * LF_SPLIT : pages;
+                    for (int32_t r = 0; r < g.count * g.group; r++) lf_clear(&part[r], g.e);
+                    lf_reduce_pages(&g, split * LF_SPLIT, last, part, 2 * g.e);
                     for (int32_t r = 0; r < g.count * g.group; r++) lf_combine(&whole[r], &part[r], g.e);
                 }
                 for (int32_t r = 0; r < g.count * g.group; r++) lf_finish_row(&g, r, &whole[r]);
             }
 }
 
-/* Few rows: each task is one split of one row's KV head; the parts are combined afterwards. */
+/* Whether two rows see the same cells in a page: they are of one sequence, or both have the whole page. */
+static int lf_same_page(const lf_attention_args *a, int32_t one, int32_t other, int32_t page) {
+    const int32_t *lengths = a->lengths->data, *pages = a->pages->data;
+    int32_t s = lf_sequence_of(a, one), t = lf_sequence_of(a, other);
+    if (s == t) return 1;
+    int64_t end = (int64_t)(page + 1) * LF_PAGE, stride = a->pages->stride[1];
+    return end <= lengths[s] && end <= lengths[t] && pages[s * stride + page] == pages[t * stride + page];
+}
+
+/* Reduce pages page .. last of a split for the group's rows, which saw the same pages until here: first together as far
+   as all of them share what comes, then in smaller groups. */
+static void lf_reduce_shared(const lf_rows_of_head *group, int32_t page, int32_t last, lf_partial *partials, int64_t stride) {
+    lf_rows_of_head g = *group;
+    for (int32_t left = group->count; left; left -= g.count) {
+        const lf_attention_args *a = g.a;
+        g.sequence = lf_sequence_of(a, g.first);
+        int32_t pages = lf_pages_of(a, g.sequence), end = pages < last ? pages : last, to = page + 1, together = 1;
+        for (g.count = 1; g.count < left && lf_same_page(a, g.first, g.first + g.count, page);) g.count++;
+        for (; to < end && together; to += together)
+            for (int32_t i = 1; i < g.count && together; i++) together = lf_same_page(a, g.first, g.first + i, to);
+        if (page < end) lf_reduce_pages(&g, page, to, partials, stride);
+        if (g.count > 1 && to < last) lf_reduce_shared(&g, to, last, partials, stride);
+        g.first += g.count;
+        g.queries += g.count * g.group * g.d;
+        partials += g.count * g.group;
+    }
+}
+
+/* How many rows one task takes: one, or where rows share pages as many as leave four tasks to a thread. */
+static int32_t lf_rows_a_task(const lf_call *call, const lf_attention_args *a, int32_t splits) {
+    int32_t rows = a->q->ne[2], heads = a->k->ne[1], most = LF_TILE_ROWS / (a->q->ne[1] / heads), shared = 0;
+    for (int32_t r = 1; r < rows && !shared; r++) shared = lf_same_page(a, r - 1, r, 0);
+    int32_t fair = rows * heads * splits / (4 * call->threads);
+    most = most < fair ? most : fair;
+    if (!shared || most < 2) return 1;
+    int32_t tasks = (rows + most - 1) / most;
+    return (rows + tasks - 1) / tasks;
+}
+
+/* Few rows: each task is one split of a KV head for one row, or some that share pages; the parts are combined afterwards. */
 static void lf_attend_splits(const lf_call *call, const lf_attention_args *a) {
     int32_t rows = a->q->ne[2], heads = a->k->ne[1], splits = (a->pages->ne[0] + LF_SPLIT - 1) / LF_SPLIT;
+    int32_t some = lf_rows_a_task(call, a, splits), groups = (rows + some - 1) / some;
     lf_rows_of_head g = lf_group_at(a, call->scratch);
     int64_t width = g.e + 2;
-    g.count = 1;
-    for (int64_t task; (task = lf_take(call)) < (int64_t)rows * heads * splits;) {
+    for (int64_t task; (task = lf_take(call)) < (int64_t)groups * heads * splits;) {
         int32_t split = (int32_t)(task % splits);
-        g.head = (int32_t)(task / splits % heads), g.first = (int32_t)(task / splits / heads);
-        g.sequence = lf_sequence_of(a, g.first);
-        int32_t pages = lf_pages_of(a, g.sequence);
-        float *slot = (float *)call->shared + task * g.group * width;
+        g.head = (int32_t)(task / splits % heads), g.first = (int32_t)(task / splits / heads) * some;
+        g.count = rows - g.first < some ? rows - g.first : some;
+        float *slot = (float *)call->shared + (((int64_t)g.head * splits + split) * rows + g.first) * g.group * width;
         lf_partial part[LF_TILE_ROWS];
-        for (int32_t r = 0; r < g.group; r++) part[r].values = slot + r * width + 2;
-        if (split * LF_SPLIT >= pages) continue;
+        for (int32_t r = 0; r < g.count * g.group; r++) {
+            part[r].values = slot + r * width + 2;
+            lf_clear(&part[r], g.e);
+        }
         lf_load_queries(&g);
-        lf_reduce_split(&g, split, pages, part, width);
-        for (int32_t r = 0; r < g.group; r++) slot[r * width] = part[r].most, slot[r * width + 1] = part[r].sum;
+        lf_reduce_shared(&g, split * LF_SPLIT, (split + 1) * LF_SPLIT, part, width);
+        for (int32_t r = 0; r < g.count * g.group; r++) slot[r * width] = part[r].most, slot[r * width + 1] = part[r].sum;
     }
     lf_barrier(call);
     float *sum = lf_align((float *)call->scratch);
+    g.count = 1;
     for (int64_t task; (task = lf_take(call)) < (int64_t)rows * heads;) {
         g.head = (int32_t)(task % heads), g.first = (int32_t)(task / heads);
-        g.sequence = lf_sequence_of(a, g.first);
-        int32_t pages = lf_pages_of(a, g.sequence);
+        int32_t pages = lf_pages_of(a, lf_sequence_of(a, g.first));
         for (int32_t r = 0; r < g.group; r++) {
             lf_partial whole = {.values = sum};
             lf_clear(&whole, g.e);
             for (int32_t split = 0; split * LF_SPLIT < pages; split++) {
-                float *slot = (float *)call->shared + ((task * splits + split) * g.group + r) * width;
+                int64_t at = (((int64_t)g.head * splits + split) * rows + g.first) * g.group + r;
+                float *slot = (float *)call->shared + at * width;
                 lf_partial part = {slot[0], slot[1], slot + 2};
                 lf_combine(&whole, &part, g.e);
             }

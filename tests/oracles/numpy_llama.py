@@ -37,6 +37,14 @@ class NumpyModel:
 
     def logits(self, ids: list[int]) -> np.ndarray:
         """f32[len(ids), vocab]: logits after each token."""
+        output = self.tensor("output.weight")
+        if output is None:
+            output = self.tensor("token_embd.weight")
+        assert output is not None
+        return self.hidden(ids) @ output.T
+
+    def hidden(self, ids: list[int]) -> np.ndarray:
+        """f32[len(ids), width]: what the last norm gives for each token."""
         eps = self.key("attention.layer_norm_rms_epsilon")
         embedding = self.tensor("token_embd.weight")
         assert embedding is not None
@@ -47,9 +55,7 @@ class NumpyModel:
             gate = self._linear(h, f"blk.{layer}.ffn_gate")
             x = x + self._linear(gate / (1 + np.exp(-gate)) * self._linear(h, f"blk.{layer}.ffn_up"),
                                  f"blk.{layer}.ffn_down")
-        x = self._norm(x, "output_norm.weight", eps)
-        output = self.tensor("output.weight")
-        return x @ (embedding if output is None else output).T
+        return self._norm(x, "output_norm.weight", eps)
 
     def _norm(self, x: np.ndarray, name: str, eps: float) -> np.ndarray:
         return x / np.sqrt((x * x).mean(-1, keepdims=True) + np.float32(eps)) * self.tensor(name)

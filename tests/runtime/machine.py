@@ -10,33 +10,11 @@ from runtime import cpu, program
 from runtime._core import ffi
 from runtime.executor import Memory, Program
 from runtime.ops import OPS
-from runtime.quants import FORMATS
 from runtime.threads import Pool
 
+from .cases import Block, Cells, Quantized
+
 LETTERS = {"T": 1, "S": 1, "O": 1, "C": 64, "P": 1}
-
-
-class Block:
-    """A weight in a block format: raw bytes, the shape that they decode to, and the decoded values."""
-
-    def __init__(self, name, shape, rng):
-        self.format, self.shape = FORMATS[name], shape
-        self.raw = random_blocks(self.format, int(np.prod(shape)) // self.format.block, rng)
-        self.values = self.format.decode(self.raw).reshape(shape)
-
-
-def random_blocks(format, count, rng):
-    """Random bytes of whole blocks with scales of ordinary size."""
-    parts = []
-    for _, kind, n in format.fields:
-        if kind in ("f16", "f32"):
-            parts.append((rng.uniform(-0.1, 0.1, (count, n))).astype("<f2" if kind == "f16" else "<f4").view("u1"))
-        elif format.name == "mxfp4" and n == 1:
-            parts.append(rng.integers(120, 130, (count, n)).astype("u1"))  # an exponent near one
-        else:
-            width = {"u16": 2, "u8": 1, "i8": 1}[kind]
-            parts.append(rng.integers(0, 256, (count, n * width)).astype("u1"))
-    return np.ascontiguousarray(np.concatenate([p.reshape(count, -1) for p in parts], axis=1))
 
 
 class Machine:
@@ -52,6 +30,10 @@ class Machine:
         """An operand that is only read."""
         if isinstance(value, Tensor) or value is None:
             return value
+        if isinstance(value, Quantized):
+            return self.op("quantize_rows", value.rows)
+        if isinstance(value, Cells):
+            return self.cache(value.values, value.format.name)
         if isinstance(value, Block):
             data, dtype, shape = value.raw, value.format.name, value.shape
         else:
