@@ -1,0 +1,1 @@
+"""Tests of the serving core: the scheduler, its pages, its texts."""
