@@ -11,9 +11,13 @@ if TYPE_CHECKING:
 
 Message = "Mapping[str, Any]"
 
+# What rendering imports only when it comes to it; a sandboxed process imports these before.
+LATE = ("jinja2.sandbox", "jinja2.ext", "jinja2.debug", "json")
+
 _compiled: dict[str, Any] = {}
 # What a template can do wrong beside jinja's own errors.
-_TEMPLATE_MISTAKES = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+_TEMPLATE_MISTAKES = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError,
+                      ValueError)
 
 
 def text_of(choice: str | None, own: str | None, label: str) -> str:
@@ -44,12 +48,15 @@ def render(
     """Return the conversation as text; messages have `role` and `content`. LlamafileError for a template that fails."""
     from jinja2.exceptions import TemplateError
 
+    from llamafile import template_limits
+
     try:
         compiled = _compiled.get(template)
         if compiled is None:
             compiled = _compiled[template] = _environment().from_string(template)
-        return compiled.render(messages=messages, bos_token=bos, eos_token=eos, tools=tools, documents=None,
-                               add_generation_prompt=add_generation_prompt, **(extra or {}))
+        given = {"messages": messages, "bos_token": bos, "eos_token": eos, "tools": tools, "documents": None,
+                 "add_generation_prompt": add_generation_prompt, **(extra or {})}
+        return template_limits.render(compiled, given)
     except (TemplateError, *_TEMPLATE_MISTAKES) as wrong:
         reason = " ".join(str(wrong).split()) or type(wrong).__name__
         raise LlamafileError(f"chat template: {reason}; choose another with --chat-template") from None
@@ -59,13 +66,14 @@ def _environment() -> Any:
     """Return the sandbox in which templates run, set up as those who write them expect."""
     from jinja2.exceptions import TemplateError
     from jinja2.ext import loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    from llamafile import template_limits
 
     def raise_exception(message: str) -> None:
         raise TemplateError(message)
 
-    sandbox = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True,
-                                            extensions=[loopcontrols, _generation_blocks()])
+    sandbox = template_limits.environment(trim_blocks=True, lstrip_blocks=True,
+                                          extensions=[loopcontrols, _generation_blocks()])
     sandbox.globals["raise_exception"] = raise_exception
     sandbox.globals["strftime_now"] = _strftime_now
     sandbox.filters["tojson"] = _tojson  # jinja's own escapes < > & ', which would go into the prompt

@@ -1,0 +1,177 @@
+"""The grammar of tool calls in a family's format, each call's arguments by its tool's schema."""
+
+from __future__ import annotations
+
+import re
+
+from llamafile.errors import LlamafileError
+from llamafile.grammar import of_rules, schema
+from llamafile.grammar.gbnf import complement
+from llamafile.grammar.lazy import Lazy
+from llamafile.grammar.network import CALL, CHARS, CHOICE, EMPTY, LAST, REPEAT, SEQUENCE, TEXT, TOKENS
+
+from .formats import PYTHON_TAG
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from llamafile.grammar import Grammar
+    from llamafile.tokens import Tokenizer
+
+    from .formats import Format
+
+THOUGHT = ("<think>", "</think>")
+_WS = (CALL, schema.SPACE)
+_ID = (CHARS, ((48, 57), (65, 90), (97, 122)))
+
+
+class Calls:
+    """Makes the grammar; `tools` are functions (name, parameters), in OpenAI's form without what is around them."""
+
+    def __init__(self, format: Format, tools: Sequence[dict[str, Any]], tokenizer: Tokenizer, several: bool,
+                 opened: bool = False) -> None:
+        """`opened` says that the prompt ends with the first call's mark."""
+        self.format, self.tools, self.tokenizer, self.opened = format, tools, tokenizer, opened
+        self.several = several and format.several
+        self.rules: dict[str, tuple] = {}
+
+    def behind_trigger(self, thinking: bool, thinks: bool) -> Lazy:
+        """Return the grammar of what follows the first call's mark, that counts once the mark was written."""
+        found = of_rules({"root": self._calls(True), **self._made()}, self.tokenizer)
+        thought = (THOUGHT[0].encode(), THOUGHT[1].encode()) if thinks or thinking else None
+        return Lazy(found, self._trigger(), self.tokenizer, thought, thinking)
+
+    def at_once(self, thinking: bool, thinks: bool) -> Grammar | Lazy:
+        """Return the grammar of an answer that is calls, what is thought before them aside."""
+        calls: tuple = (SEQUENCE, (_WS, self._calls(self.opened)))
+        if thinks and not thinking:
+            opening = self._marked(THOUGHT[0], (THOUGHT[0],))
+            thoughts = (SEQUENCE, (opening, self.until(THOUGHT[1]), _WS))
+            calls = (CHOICE, (calls, (SEQUENCE, (thoughts, calls))))
+        found = of_rules({"root": calls, **self._made()}, self.tokenizer)
+        if not thinking:
+            return found
+        return Lazy(found, re.compile(re.escape(THOUGHT[1].encode())), self.tokenizer)
+
+    def _made(self) -> dict[str, tuple]:
+        return {schema.SPACE: schema.SPACE_RULE, **self.rules}
+
+    def _trigger(self) -> re.Pattern[bytes]:
+        names = b"|".join(re.escape(tool["name"].encode()) for tool in self.tools)
+        mark = re.escape(self.format.trigger.encode())
+        if self.format.style == "channels":
+            return re.compile(rb"(?:%s|%s)(?P<call>(?:%s)\n)" % (rb"\A" if self.opened else mark, mark, names))
+        if not self.format.alone:
+            return re.compile(mark)
+        tag = re.escape(PYTHON_TAG.encode())
+        return re.compile(rb'\A\s*(?:%s\s*)?(?P<call>\{\s*"name"\s*:\s*"(?:%s)")' % (tag, names))
+
+    def _calls(self, after_mark: bool) -> tuple:
+        """Return one call or more; `after_mark` leaves out the mark by which the first is known."""
+        form = self.format
+        one = (CHOICE, tuple(self._call(tool, number) for number, tool in enumerate(self.tools)))
+        self.rules["call"] = one
+        again = (SEQUENCE, (self._text(form.separator), (CALL, "call")))
+        more = (REPEAT, again, 0, None) if self.several else EMPTY
+        if after_mark and not form.begin and not form.alone:
+            first = (CHOICE, tuple(self._call(tool, number, form.trigger) for number, tool in enumerate(self.tools)))
+            return (SEQUENCE, (first, more))
+        begin = form.begin.removeprefix(form.trigger) if after_mark else form.begin
+        return (SEQUENCE, (self._text(begin), (CALL, "call"), more, self._text(form.end)))
+
+    def _call(self, tool: dict[str, Any], number: int, without: str = "") -> tuple:
+        form = self.format
+        parts = [self._text(form.head.removeprefix(without)), (TEXT, tool["name"].encode()), self._text(form.middle)]
+        parameters = tool.get("parameters") or {"type": "object", "properties": {}}
+        if form.style == "xml":
+            arguments = self._xml(parameters, number)
+        elif form.style == "gemma":
+            return (SEQUENCE, (*parts, (TEXT, b"{"), self.until(f"}}{form.tail}", form.marks)))
+        else:
+            arguments = self._json(parameters, f"arguments{number}", number)
+        if form.style == "mistral":
+            id = (SEQUENCE, (self._text(' , "id": "'), (REPEAT, _ID, 9, 9), self._text('"')))
+            return (SEQUENCE, (*parts, arguments, (REPEAT, id, 0, 1), self._text(" }")))
+        return (SEQUENCE, (*parts, arguments, self._text(form.tail)))
+
+    def _json(self, parameters: Any, name: str, number: int) -> tuple:
+        """Return what a schema accepts, its rules under a name of their own."""
+        if name not in self.rules:
+            try:
+                self.rules |= schema.read(parameters, name)
+            except LlamafileError as wrong:
+                raise LlamafileError(f"tool {self.tools[number]['name']!r}: {wrong}") from None
+        return (CALL, name)
+
+    def _xml(self, parameters: dict[str, Any], number: int) -> tuple:
+        """Return the arguments as tags; texts stand as they are, other values as JSON."""
+        needed = parameters.get("required", [])
+        parts = []
+        for place, (name, value) in enumerate(parameters.get("properties", {}).items()):
+            if is_text(value) and "enum" not in value:
+                inner: tuple = (SEQUENCE, ((TEXT, b"\n"), self.until("\n</parameter>")))
+            else:
+                inner = (SEQUENCE, (_WS, self._said(value, parameters, number, place), _WS, (TEXT, b"</parameter>")))
+            part = (SEQUENCE, (self._text(f"<parameter={name}>"), inner, _WS))
+            parts.append(part if name in needed else (REPEAT, part, 0, 1))
+        return (SEQUENCE, tuple(parts))
+
+    def _said(self, value: Any, parameters: dict[str, Any], number: int, place: int) -> tuple:
+        """Return a value between tags: one of some texts, or JSON by its schema, whose references are the tool's."""
+        if is_text(value):
+            return (CHOICE, tuple((TEXT, str(word).encode()) for word in value["enum"]))
+        if isinstance(value, dict):
+            value = {**value, "$defs": parameters.get("$defs", {})}
+        return self._json(value, f"arguments{number}-{place}", number)
+
+    def until(self, ending: str, marks: tuple[str, ...] = ()) -> tuple:
+        """Return any text up to and with the first place where an ending stands."""
+        mark = next((m for m in marks if ending.endswith(m) and self._control(m) is not None), None)
+        if mark is not None:  # a control token is in no text
+            before = ending.removesuffix(mark)
+            others = [self._marked(m, marks) for m in marks if m != mark]
+            anything = (REPEAT, (CHOICE, ((CHARS, ((0, LAST),)), *others)), 0, None)
+            return (SEQUENCE, (anything, (TEXT, before.encode()), self._marked(mark, marks)))
+        name = f"until-{ending}"
+        for state in range(len(ending)):
+            self.rules[f"{name}-{state}"] = self._after(ending, state, name)
+        return (CALL, f"{name}-0")
+
+    @staticmethod
+    def _after(ending: str, state: int, name: str) -> tuple:
+        """Return what may follow the first `state` characters of the ending, as Knuth, Morris and Pratt do."""
+        others = tuple(complement([(ord(c), ord(c)) for c in set(ending)]))
+        ways: list[tuple] = [(SEQUENCE, ((CHARS, others), (CALL, f"{name}-0")))]
+        for char in dict.fromkeys(ending):
+            seen = ending[:state] + char
+            longest = next(n for n in range(len(seen), -1, -1) if seen.endswith(ending[:n]))
+            follows: tuple = EMPTY if longest == len(ending) else (CALL, f"{name}-{longest}")
+            ways.append((SEQUENCE, ((TEXT, char.encode()), follows)))
+        return (CHOICE, tuple(ways))
+
+    def _text(self, text: str) -> tuple:
+        """Return a text of the format: white space is free, marks may be control tokens."""
+        return self._marked(text, self.format.marks)
+
+    def _marked(self, text: str, marks: tuple[str, ...]) -> tuple:
+        parts: list[tuple] = []
+        pattern = "|".join([*map(re.escape, marks), " +"])
+        for piece in re.split(f"({pattern})", text):
+            if piece in marks:
+                id = self._control(piece)
+                parts.append((TEXT, piece.encode()) if id is None else (TOKENS, (id,), False))
+            elif piece:
+                parts.append((TEXT, piece.encode()) if piece.strip(" ") else _WS)
+        return (SEQUENCE, tuple(parts))
+
+    def _control(self, mark: str) -> int | None:
+        """Return the id of a mark that is a control token of this vocabulary, or None where it is text."""
+        id = self.tokenizer.token_id(mark)
+        return id if id is not None and self.tokenizer.is_control(id) else None
+
+
+def is_text(value: Any) -> bool:
+    """Return whether a parameter's schema allows texts alone."""
+    return isinstance(value, dict) and value.get("type") == "string"

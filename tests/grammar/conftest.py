@@ -1,0 +1,33 @@
+"""Vocabularies for grammars: SmolLM2's 49,152 tokens, Qwen3's 151,669, and one of SentencePiece with byte fallback."""
+
+from __future__ import annotations
+
+import pytest
+
+from llamafile.gguf.reader import open_path
+from llamafile.tokens import Tokenizer
+from tests import weights
+from tests.tokens import ggufs
+from tests.tokens.test_bpe import make_qwen3
+
+
+def _weights(name):
+    try:
+        return Tokenizer(open_path(str(weights.fetch(name))))
+    except weights.Unavailable as problem:
+        pytest.skip(str(problem))
+
+
+@pytest.fixture(scope="session")
+def smol():
+    return _weights("smollm2")
+
+
+@pytest.fixture(scope="session")
+def qwen():
+    return Tokenizer(open_path(str(ggufs.kept("qwen3.json", make_qwen3))))
+
+
+@pytest.fixture(scope="session")
+def spm():
+    return _weights("tinycoder")
