@@ -1,0 +1,1 @@
+"""Tests of the HTTP server, against the real one as a process of its own."""
