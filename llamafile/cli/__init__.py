@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from llamafile.errors import LlamafileError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from llamafile.arguments import Options
@@ -9,10 +11,13 @@ if TYPE_CHECKING:
     from llamafile.cli.conversation import Conversation
 
 
-def run(options: Options) -> int:
-    """Do what the options ask for and return the exit status; raises LlamafileError for what a user can mend."""
-    from llamafile import times
-    from llamafile.cli import engine, texts
+def run(options: Options, piped: bool = False) -> int:
+    """Do what the options ask for and return the exit status; raises LlamafileError for what a user can mend.
+
+    `piped` says that the prompt comes from the standard input without a word about it on the command line.
+    """
+    from llamafile import sandbox, times
+    from llamafile.cli import engine, prompt_file, texts
     from llamafile.cli.interrupt import Interrupt
     from llamafile.cli.output import Output
 
@@ -20,8 +25,15 @@ def run(options: Options) -> int:
     for notice in options.notices:
         output.note(notice)
     given = texts.Texts(options)
+    if piped and not (given.prompt or b"").strip():
+        raise LlamafileError("standard input: is empty; write a prompt into it, or give --server to serve")
+    prompt_file.prepare(options)
+    sandbox.give_up_writing(options, engine.wanted_gpu(options))
     with engine.Engine(options, output) as timeline:
         runner = _runner(options)(options, given, timeline, output, Interrupt())
+        sandbox.preload("cli")
+        sandbox.close_door("cli", options, gpu=timeline.model.gpu, note=output.note, detail=output.detail)
+        times.mark("door")
         try:
             status = runner.run()
         finally:

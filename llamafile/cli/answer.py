@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llamafile import times
+from llamafile.chat.harmless import seen
 from llamafile.cli.timeline import Full, Timeline
 from llamafile.tokens import StreamDecoder
 
@@ -44,9 +45,12 @@ class Answer:
 
     def _write(self) -> str:
         limit, written, every = self.options.n_predict, 0, self.options.print_token_count
+        self.timeline.begin_answer()
         while limit < 0 or written < limit:
             if self.interrupt.asked:
                 return INTERRUPTED
+            if self.timeline.complete:
+                return ENDED
             token = self.timeline.next()
             if self._ends(token):
                 return ENDED
@@ -81,6 +85,7 @@ class Answer:
 
     def _show(self, text: str) -> None:
         self.text += text
-        self.output.write(text.encode("utf-8", "replace"))
+        shown = seen(text) if self.output.on_terminal else text  # a model's words do not control a terminal
+        self.output.write(shown.encode("utf-8", "replace"))
         if text:
             times.mark("token")

@@ -33,14 +33,15 @@ class Completion:
         chatty = bool(options.conversation or options.instruct or options.chatml)
         self.interactive = bool(options.interactive or options.interactive_first or chatty)
         self.mine_first = bool(options.interactive_first or chatty)
+        self.cache = prompt_file.PromptFile(options, timeline)
+        self.held = self.cache.open()
 
     def run(self) -> int:
         """Write the prompt and the answer, or take turns until the input ends."""
         prompt = self.texts.prompt
         if prompt is None and not self.interactive and self.options.prompt_cache is None:
             raise LlamafileError("prompt: there is none; give one with -p or -f, or type with -i")
-        cache = prompt_file.PromptFile(self.options, self.timeline)
-        ids = self._ids(prompt or b"", cache)
+        ids = self._ids(prompt or b"")
         self.timeline.need_room(ids)  # before the prompt is on the terminal
         if self.options.verbose_prompt:
             self._list(ids)
@@ -48,17 +49,16 @@ class Completion:
             self.output.write(prompt or b"", PROMPT)
         self.timeline.begin(ids)
         times.mark("prompt")
-        cache.keep_prompt()
+        self.cache.keep_prompt()
         status = self._take_turns(prompt or b"") if self.interactive else self._answer_once()
         self.output.end_line()
-        cache.keep_all()
+        self.cache.keep_all()
         return status
 
-    def _ids(self, prompt: bytes, cache: prompt_file.PromptFile) -> list[int]:
+    def _ids(self, prompt: bytes) -> list[int]:
         """Return the prompt's ids; without a prompt those of the prompt cache, else the begin-of-text token."""
-        held = cache.open()
-        if self.texts.prompt is None and held:
-            return held
+        if self.texts.prompt is None and self.held:
+            return self.held
         ids = self.timeline.encode(prompt, first=True)
         if not ids and not self.mine_first:
             raise LlamafileError("prompt: is empty, and this model does not begin texts with a token; give some text")

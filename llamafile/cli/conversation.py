@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llamafile import chat_template
+from llamafile import chat_template, sandbox
 from llamafile.cli import prompt_file, texts
 from llamafile.cli.answer import INTERRUPTED, Answer
 from llamafile.cli.output import INPUT
@@ -41,6 +41,9 @@ class Conversation:
         system, self.opening = self._system_and_opening()
         self.messages = [{"role": "system", "content": system}] if system else []
         self.written = ""  # the conversation as text that the timeline holds
+        self.cache = prompt_file.PromptFile(options, timeline)
+        self.cache.open()
+        sandbox.preload("cli", *chat_template.LATE)
 
     def _system_and_opening(self) -> tuple[str, str | None]:
         """-p is the system prompt, unless -sys gives one or there is only one turn: then it is the first turn."""
@@ -51,8 +54,6 @@ class Conversation:
 
     def run(self) -> int:
         """Take turns until the input ends."""
-        cache = prompt_file.PromptFile(self.options, self.timeline)
-        cache.open()
         typed, opening = Typed(self.options.multiline_input), self.opening
         status = DONE
         while True:
@@ -62,7 +63,7 @@ class Conversation:
                 break
             before = list(self.messages)
             try:
-                reason = self._exchange(line, cache)
+                reason = self._exchange(line)
             except LlamafileError as wrong:
                 if self.options.single_turn:
                     raise
@@ -71,15 +72,15 @@ class Conversation:
             if self.options.single_turn:
                 status = CTRL_C if reason == INTERRUPTED else DONE
                 break
-        cache.keep_all()
+        self.cache.keep_all()
         return status
 
-    def _exchange(self, line: str, cache: prompt_file.PromptFile) -> str:
+    def _exchange(self, line: str) -> str:
         """Hand one turn to the model and write its answer; return why it ended."""
         self.interrupt.begin()
         self.messages.append({"role": "user", "content": line})
         self._hand_over()
-        cache.keep_prompt()
+        self.cache.keep_prompt()
         answer = Answer(self.options, self.timeline, self.output, self.stops, self.interrupt)
         reason = answer.write()
         self.output.end_line()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 from llamafile import times
+from llamafile.cli import constraint
 from llamafile.errors import LlamafileError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from llamafile.arguments import Options
@@ -41,6 +44,7 @@ class Engine:
         try:
             self._open()
             sampler = _sampler(self.options, self.model, self.session.n_ctx)
+            grammar = constraint.of(self.options, self.model.tokenizer)
         except BaseException:
             self.__exit__()
             raise
@@ -51,7 +55,8 @@ class Engine:
         self._tell_details(sampler)
         if self.session.warning:
             self.output.note(self.session.warning)
-        return Timeline(self.options, self.model, self.session, sampler, self.output, time.perf_counter() - started)
+        return Timeline(self.options, self.model, self.session, sampler, self.output, time.perf_counter() - started,
+                        grammar)
 
     def __exit__(self, *_: object) -> None:
         for thing in (self.session, self.model):
@@ -59,27 +64,10 @@ class Engine:
                 thing.close()
 
     def _open(self) -> None:
-        from llamafile.locate import open_model
-        from llamafile.model import Model
-        from llamafile.models.positions import Rope
-        from runtime import cpu
-
         options = self.options
-        if options.isa is not None:
-            cpu.choose(options.isa)
-        file = open_model(options.model)
-        override(file, options.override_kv)
-        rope = Rope(**{name: getattr(options, dest) for dest, (name, unset) in _ROPE.items()
-                       if getattr(options, dest) != unset})
-        self.model = Model(file, n_threads=max(0, options.n_threads),
-                           n_threads_batch=max(0, options.n_threads_batch), rope=rope)
-        times.mark("model")
-        if not options.mmap:
-            _read_through(file)
-        if options.mlock:
-            self._lock(file)
+        self.model = open_model_of(options, self.output.note)
         self.session = self.model.session(
-            _context(options, self.model.n_ctx_train), n_batch=min(options.n_batch, options.n_ubatch),
+            context_of(options, self.model.n_ctx_train), n_batch=min(options.n_batch, options.n_ubatch),
             cache_types=(options.cache_type_k, options.cache_type_v),
         )
         times.mark("program")
@@ -93,18 +81,59 @@ class Engine:
         fields = ", ".join(f"{name} {getattr(params, name)!r}" for name in type(params).__slots__ if name != "seed")
         self.output.detail(f"seed {sampler.seed}; {fields}")
 
-    def _lock(self, file: Any) -> None:
-        """Keep the weights in memory where the system allows it, and say so where it does not."""
-        import ctypes  # --mlock alone pays for it
 
-        libc = ctypes.CDLL(None, use_errno=True)
-        for mapping in file.mappings:
-            if libc.mlock(ctypes.c_void_p(mapping.address), ctypes.c_size_t(mapping.length)):
-                import os
+def open_model_of(options: Options, note: Callable[[str], None]) -> Any:
+    """Return the model that the flags ask for; `note` is told what could not be had. Raises LlamafileError."""
+    from llamafile.locate import open_model
+    from llamafile.model import Model
+    from llamafile.models.positions import Rope
+    from runtime import cpu
 
-                reason = os.strerror(ctypes.get_errno())
-                self.output.note(f"--mlock: {reason}; raise ulimit -l to keep {mapping.length >> 20} MiB in memory")
-                return
+    if options.isa is not None:
+        cpu.choose(options.isa)
+    file = open_model(options.model)
+    override(file, options.override_kv)
+    rope = Rope(**{name: getattr(options, dest) for dest, (name, unset) in _ROPE.items()
+                   if getattr(options, dest) != unset})
+    model = Model(file, n_threads=max(0, options.n_threads), n_threads_batch=max(0, options.n_threads_batch),
+                  rope=rope, offload=offload(options, note))
+    times.mark("model")
+    if not options.mmap:
+        _read_through(file)
+    if options.mlock:
+        _lock(file, note)
+    return model
+
+
+def _lock(file: Any, note: Callable[[str], None]) -> None:
+    """Keep the weights in memory where the system allows it, and say so where it does not."""
+    import ctypes  # --mlock alone pays for it
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    for mapping in file.mappings:
+        if libc.mlock(ctypes.c_void_p(mapping.address), ctypes.c_size_t(mapping.length)):
+            import os
+
+            reason = os.strerror(ctypes.get_errno())
+            note(f"--mlock: {reason}; raise ulimit -l to keep {mapping.length >> 20} MiB in memory")
+            return
+
+
+def wanted_gpu(options: Options) -> str:
+    """Return "a GPU" where the flags ask for one, by its name or by a number of layers, or on a Mac; else ""."""
+    if options.gpu in ("disable", "disabled"):
+        return ""
+    asked = options.gpu != "auto" or options.n_gpu_layers != 0 or sys.platform.startswith("darwin")
+    return "a GPU" if asked else ""
+
+
+def offload(options: Options, note: Any) -> Any:
+    """Return the cards that the flags ask for, an Offload, or None where nothing asks for one."""
+    if not wanted_gpu(options):
+        return None
+    from llamafile import gpu
+
+    return gpu.open_offload(options, note)
 
 
 def _read_through(file: Any) -> None:
@@ -118,7 +147,7 @@ def _read_through(file: Any) -> None:
             at += got
 
 
-def _context(options: Options, trained: int) -> int:
+def context_of(options: Options, trained: int) -> int:
     """Return the tokens of context to open: what -c says, 0 the model's own, by default no more than trained for."""
     if "n_ctx" not in options.given:
         return min(DEFAULT_CONTEXT, trained)
@@ -128,7 +157,8 @@ def _context(options: Options, trained: int) -> int:
 def _banner(model: Any, session: Any) -> str:
     from runtime import cpu
 
-    return f"{model.description}; {cpu.chosen()}, {_threads(model)}, context {session.n_ctx}"
+    cards = f"; {model.offload.description}" if model.offload is not None and model.offload.in_use else ""
+    return f"{model.description}; {cpu.chosen()}, {_threads(model)}, context {session.n_ctx}{cards}"
 
 
 def _threads(model: Any) -> str:

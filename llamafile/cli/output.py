@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from llamafile.errors import LlamafileError
 
@@ -57,8 +58,12 @@ class Output:
 
     def complain(self, text: str) -> None:
         """Write one line to the standard error stream about something that went wrong, but not for good."""
+        self.tell(f"llamafile: {text}\n")
+
+    def tell(self, text: str) -> None:
+        """Write text as it is to the standard error stream."""
         try:  # noqa: SIM105 - contextlib would cost every start
-            _write_all(2, f"llamafile: {text}\n".encode("utf-8", "surrogateescape"))
+            _write_all(2, text.encode("utf-8", "surrogateescape"))
         except (LlamafileError, OSError):
             pass  # nobody listens
 
@@ -87,13 +92,6 @@ def _write_all(fd: int, data: bytes) -> None:
         except BrokenPipeError:
             raise
         except BlockingIOError:
-            _wait_until_writable(fd)
+            time.sleep(0.001)  # a reader left the pipe in non-blocking mode; `select` may not be loaded any more
         except OSError as problem:
             raise LlamafileError(f"standard output: {problem.strerror}; see what it leads to") from None
-
-
-def _wait_until_writable(fd: int) -> None:
-    """Wait for a reader that left the pipe in non-blocking mode."""
-    from select import select
-
-    select([], [fd], [])

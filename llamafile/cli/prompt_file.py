@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from llamafile.cli.timeline import Timeline
 
 
+def prepare(options: Options) -> None:
+    """Start what can still write the file when the sandbox is closed, where one will be written."""
+    from llamafile import sandbox
+
+    if options.prompt_cache is not None and not options.prompt_cache_ro and not sandbox.why_off(options):
+        sandbox.preload("cli", "hashlib")
+        sandbox.files.start(paths=[options.prompt_cache])
+
+
 class PromptFile:
     """The file that --prompt-cache names; without one nothing here does anything."""
 

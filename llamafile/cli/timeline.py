@@ -40,7 +40,7 @@ class Timeline:
     """A session with its sampler; tokens that are fed wait until the next one is sampled, so no work is for nothing."""
 
     def __init__(self, options: Options, model: Any, session: Any, sampler: Any, output: Output,
-                 load_seconds: float) -> None:
+                 load_seconds: float, grammar: Any = None) -> None:
         self.options, self.model, self.session, self.sampler, self.output = options, model, session, sampler, output
         self.tokenizer = model.tokenizer
         self.load_seconds = load_seconds
@@ -50,6 +50,12 @@ class Timeline:
         self.keep = 0
         self.waiting: list[int] = []
         self.prompt, self.answer = Count(0), Count(1)
+        self.matcher, self._mask = None, None
+        if grammar is not None:
+            from llamafile._native import ffi
+
+            self.matcher = grammar.matcher()
+            self._mask = ffi.new("uint32_t[]", (sampler.n_vocab + 31) // 32)
 
     @property
     def n_ctx(self) -> int:
@@ -95,11 +101,26 @@ class Timeline:
         self.sampler.accept_all(list(ids))
         self.waiting += ids
 
+    def begin_answer(self) -> None:
+        """Let the grammar, where there is one, begin anew."""
+        if self.matcher is not None:
+            self.matcher.reset()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the grammar lets nothing but the end follow."""
+        return self.matcher is not None and self.matcher.finished
+
     def next(self) -> int:
         """Evaluate what waits and return the token that the sampler chooses; raises Full where there is no room."""
         started = time.perf_counter()
         self.settle()
-        token = self.sampler.sample(self.session.logits)
+        if self.matcher is None:
+            token = self.sampler.sample(self.session.logits)
+        else:
+            self.matcher.fill(self._mask)
+            token = self.sampler.sample(self.session.logits, self._mask)
+            self.matcher.accept(token)
         self.answer.add(1, time.perf_counter() - started)
         return token
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 CHUNK = 1 << 16
 
 
 class Typed:
     """Lines of the standard input as bytes, read without a buffer of Python's, so that a pipe loses nothing."""
 
-    def __init__(self, multiline: bool) -> None:
+    def __init__(self, multiline: bool, read: Callable[[int], bytes | None] | None = None) -> None:
+        """`read` gives at most so many bytes, b"" at the end; else the standard input is read."""
         self.multiline = multiline
+        self._read = read or (lambda count: os.read(0, count))
         self._held = b""
         self._ended = False
 
@@ -33,8 +39,8 @@ class Typed:
 
     def _line(self) -> bytes | None:
         while b"\n" not in self._held and not self._ended:
-            data = os.read(0, CHUNK)
-            self._held += data
+            data = self._read(CHUNK)
+            self._held += data or b""
             self._ended = not data
         if not self._held:
             return None
