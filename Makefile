@@ -5,9 +5,9 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 PY = .venv/bin/python
 STAMP = .venv/.ready
-SOURCES = $(shell find llamafile runtime zipalign gpu_modules -name '*.py' -o -name '*.[ch]' -not -path '*/build/*')
+SOURCES = $(shell find llamafile runtime zipalign gpu_modules -name '*.py' -o -name '*.[ch]' -o -name '*.cu' -o -name '*.metal' -not -path '*/build/*') $(shell find llamafile/page -type f -not -name '*.pyc')
 
-.PHONY: help setup native run test check check-long bench bench-compare executable release man install clean
+.PHONY: help setup native page run test check check-long bench bench-compare test-gpu bench-gpu gpu-prebuilt executable release man install clean
 
 help:
 	@echo 'llamafile: one file that runs a language model'
@@ -18,6 +18,9 @@ help:
 	@echo '  make check-long       the long fuzz, the release build, foreign root file systems'
 	@echo '  make bench            start-up, tokens a second beside the machine'"'"'s limits, zipalign beside cp'
 	@echo '  make bench-compare    the same models in turns with a peer, PEER=/path/to/llama-bench'
+	@echo '  make test-gpu         on a machine with a card: every op, whole models, speeds; bench-gpu is the same'
+	@echo '  make gpu-prebuilt     GPU modules for ARCHITECTURES=sm_80,sm_90, to be added by zipalign'
+	@echo '  make page             the chat page, build/page (Node and npm packages by the lock file)'
 	@echo '  make executable       build/llamafile, with the Python at hand'
 	@echo '  make release          build/release/llamafile, with a CPython built for glibc 2.17'
 	@echo '  make install          llamafile, zipalign and their man pages below PREFIX=$(PREFIX)'
@@ -38,6 +41,9 @@ setup: $(STAMP)
 
 native: $(STAMP)
 	@$(PY) -m llamafile.build
+
+page: $(STAMP)
+	@$(PY) -m llamafile.page.build
 
 build/llamafile: $(STAMP) $(SOURCES)
 	$(PY) -m llamafile.freeze --output $@
@@ -65,6 +71,7 @@ check: native
 
 check-long: native release
 	$(PY) -m pytest -m long
+	$(PY) -m tests.gpu.check --all
 	$(PY) -m tests.executable.foreign_roots build/release/llamafile
 
 bench: native build/llamafile
@@ -73,6 +80,13 @@ bench: native build/llamafile
 bench-compare: native build/llamafile
 	@test -n '$(PEER)' || { echo 'bench-compare: give PEER=/path/to/llama-bench'; exit 1; }
 	$(PY) -m tests.bench --only limits --only models --large --peer '$(PEER)'
+
+gpu-prebuilt: native
+	$(PY) -m llamafile.freeze.prebuilt --kind '$(or $(KIND),cuda)' --architectures '$(ARCHITECTURES)'
+
+test-gpu bench-gpu: native build/llamafile
+	model=$$($(PY) -m tests.weights smollm2) && \
+	ENGINE=build/llamafile MODEL="$$model" PYTHON=$(PY) tests/gpu/on_card.sh
 
 man: native
 	@mkdir -p build/man
@@ -84,6 +98,11 @@ install: build/llamafile man
 	install -m 755 build/llamafile '$(DESTDIR)$(PREFIX)/bin/llamafile'
 	ln -sf llamafile '$(DESTDIR)$(PREFIX)/bin/zipalign'
 	install -m 644 build/man/llamafile.1 build/man/zipalign.1 '$(DESTDIR)$(PREFIX)/share/man/man1/'
+
+# Where nvcc is: the GPU module for one architecture, warnings as errors, and what its kernels take.
+.PHONY: gpu-check
+gpu-check: $(STAMP)
+	$(PY) -m tests.gpu.check
 
 clean:
 	rm -rf build

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # Word → module with main(argv); such a word stands first on the command line.
 COMMANDS = {
     "convert": "llamafile.convert",
+    "gpu-probe": "llamafile.gpu_probe",
     "info": "llamafile.info",
     "quantize": "llamafile.quantize",
     "upgrade-engine": "llamafile.upgrade_engine",
@@ -72,11 +73,37 @@ def run(words: list[str]) -> int:
     options = arguments.read(merged, of_file)
     if answer_and_exit(options):
         return 0
-    if not wants_text(options):
-        return no_chat_yet(words)
+    if options.print_unit:
+        from llamafile import unit
+
+        sys.stdout.write(unit.text(options, words))
+        return 0
+    if not merged and options.model is None and not locate.has_weights():
+        from llamafile import help
+
+        help.show()
+        return 0
+    return run_mode(options)
+
+
+def run_mode(options: Options) -> int:
+    """Run in the mode that the options ask for."""
+    from llamafile import modes
+
+    mode = modes.choose(options)
+    if mode == modes.SERVER:
+        from llamafile import server
+
+        return server.run(options)
+    if mode in (modes.CHAT, modes.COMBINED):
+        from llamafile import chat
+
+        return chat.run(options, serve=mode == modes.COMBINED)
+    if mode == modes.PIPED:
+        modes.ask_what_is_piped(options)
     from llamafile import cli
 
-    return cli.run(options)
+    return cli.run(options, piped=mode == modes.PIPED)
 
 
 def run_command(module: str, words: list[str]) -> int:
@@ -95,6 +122,10 @@ def answer_and_exit(options: Options) -> bool:
         from llamafile import version
 
         sys.stdout.write(version.text())
+    elif options.gpu_doctor or options.list_devices:
+        from llamafile import gpu_doctor
+
+        gpu_doctor.show(options)
     elif options.verify:
         from llamafile import version
 
@@ -108,24 +139,6 @@ def answer_and_exit(options: Options) -> bool:
     return True
 
 
-def wants_text(options: Options) -> bool:
-    """Whether anything asks for an answer on the terminal."""
-    prompts = (options.prompt, options.prompt_file, options.prompt_binary, options.system_prompt)
-    modes = (options.cli, options.interactive, options.interactive_first, options.conversation, options.instruct,
-             options.chatml)
-    return any(prompt is not None for prompt in prompts) or any(modes)
-
-
-def no_chat_yet(words: list[str]) -> int:
-    """Say what there is instead of the chat window and the server that plain `llamafile` will open one day."""
-    if words:
-        raise LlamafileError("chat and server: not in this version yet; give a prompt with -p, or chat here with -cnv")
-    from llamafile import help
-
-    help.show()
-    return 0
-
-
 def keep_standard_descriptors() -> None:
     """Put something on closed descriptors 0 to 2, lest the model's file become one; writing to them still fails."""
     for fd in (0, 1, 2):
@@ -137,6 +150,10 @@ def keep_standard_descriptors() -> None:
 
 def forget_output() -> None:
     """Send what is still held back for the standard output nowhere, so that nothing fails a second time at exit."""
+    sandbox = sys.modules.get("llamafile.sandbox")
+    if sandbox is not None and sandbox.sink >= 0:  # opened while one still could
+        os.dup2(sandbox.sink, 1)
+        return
     sink = os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, 1)
     os.close(sink)

@@ -132,7 +132,7 @@ class _Reader:
             return _number(flag, shown, value)
         if flag.kind == CHOICE or flag.kind == MAYBE:
             lowered = value.lower()
-            if lowered not in flag.choices:
+            if lowered not in flag.choices + flag.unlisted:
                 raise LlamafileError(f"{shown}: {value!r} is not one of {', '.join(flag.choices)}")
             if lowered in flag.refused:
                 raise LlamafileError(f"{shown} {value}: not in this version yet; remove it and the CPU runs the model")

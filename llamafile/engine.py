@@ -11,7 +11,7 @@ from zipalign.reader import Archive
 HEAD_SIZE = 8 << 20  # the head's slot; runtime/launcher/archive.h reads slot and record by the same numbers
 RECORD_SIZE = 64
 STAMP = ".engine"  # its CRC tells one engine from another
-FOLDERS = ("py/", "ext/", "lib/", "licenses/", "llamafile/", "zipalign/", "runtime/", "gpu_modules/")
+FOLDERS = ("py/", "ext/", "lib/", "licenses/", "llamafile/", "zipalign/", "runtime/", "gpu_modules/", "page/")
 PREVIOUS_HEAD = ".previous-head"  # there while a new head is being put in, and only then
 
 _RECORD = struct.Struct(

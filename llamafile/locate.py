@@ -44,6 +44,12 @@ def open_model(name: str | None) -> File:
     raise LlamafileError(_missing(name, archive))
 
 
+def has_weights() -> bool:
+    """Whether this program carries weights of its own."""
+    archive = own.archive()
+    return archive is not None and bool(weights(archive))
+
+
 def open_member(archive: Archive, name: str) -> File:
     """Open a stored GGUF member, with the parts beside it where it is the first of several; raises LlamafileError."""
     from llamafile.gguf import reader

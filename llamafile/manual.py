@@ -12,8 +12,9 @@ COMMANDS = (
 )
 
 SYNOPSIS = (
+    "llamafile [FLAGS] -m MODEL.gguf",
     "llamafile [FLAGS] -m MODEL.gguf -p PROMPT",
-    "llamafile [FLAGS] -m MODEL.gguf -cnv",
+    "llamafile [FLAGS] -m MODEL.gguf --chat|--server",
     "llamafile info|convert|quantize|upgrade-engine ...",
 )
 
@@ -24,14 +25,22 @@ DESCRIPTION = (
     "Only the answer goes to the standard output; the banner, notes and timings go to the standard error stream. "
     "Later flags win over earlier ones, flags over .args, and .args over the environment. In long flags _ may "
     "stand for -, and --flag=value for --flag value.",
-    "Ctrl-C stops the answer; a second one leaves.",
+    "Without a prompt, the standard input decides what it does. At a terminal there is a chat in the terminal, and "
+    "behind it a server with a chat page at http://127.0.0.1:8080 (or the next port that is free), which a browser "
+    "opens; --chat does without the server and --server without the chat. From a pipe or a file the prompt is read, "
+    "and the answer written by the model's chat template. With neither, as in a service, there is the server.",
+    "In the chat, /help lists the commands. Triple quotes or Ctrl-J make several lines, Tab completes commands and "
+    "files. -sys gives the system prompt; with --chat so does -p. What was typed is kept in ~/.llamafile_history.",
+    "Ctrl-C stops the answer; a second one leaves, and so does Ctrl-D.",
 )
 
 # What is said before the flags of a group.
 GROUP_NOTES = {
-    "GPU": "This version has no GPU modules: these flags are read, and the CPU runs the model.",
-    "Server": "The server is not in this version yet: these flags are read and change nothing, so that one .args can "
-              "serve both.",
+    "GPU": "A GPU is used where -ngl or --gpu asks for it. Its module is built once, on this machine, by its maker's "
+           "compiler (nvcc, hipcc), and kept in $LLAMAFILE_CACHE, ~/.llamafile, $XDG_RUNTIME_DIR or $TMPDIR. "
+           "CUDA_VISIBLE_DEVICES, HIP_VISIBLE_DEVICES, CUDA_PATH (empty: no CUDA) and HIP_PATH are heeded.",
+    "Server": "For --server, and for the server behind the chat; elsewhere they change nothing, so that one .args "
+              "serves all.",
 }
 
 FILES = [
@@ -39,12 +48,16 @@ FILES = [
      "line ... is where the arguments of the command line go; without one they go at the end. A line that begins with "
      "a quote or #, or with - and has a space, is read as words in the manner of a shell, with '...', \"...\", "
      "backslash, $NAME and comments."),
+    ("~/.llamafile_history", "What was typed in chats, for the arrow keys. Where the home folder cannot be written to, "
+     "it is kept in $XDG_RUNTIME_DIR or below $TMPDIR; $LLAMAFILE_CACHE names another folder."),
     ("/zip/NAME", "A member of the executable, wherever a file is read."),
 ]
 
 ENVIRONMENT = [
     ("LLAMA_ARG_...", "Most flags have a twin, named in brackets above; LLAMA_ARG_NO_... switches one off."),
-    ("NO_COLOR", "Switches colours off where --color says auto."),
+    ("NO_COLOR", "Switches colours off, unless --color on says otherwise."),
+    ("LLAMAFILE_CACHE", "Folder for the history of chats."),
+    ("DISPLAY, WAYLAND_DISPLAY", "Without either of them no browser is opened."),
     ("_LLAMAFILE_COMPLETE", "Set by the completion scripts of shells."),
 ]
 
@@ -57,8 +70,9 @@ EXIT_CODES = [
 
 EXAMPLES = (
     ("Go on from a text:", ("llamafile -m model.gguf -p 'four score and' -n 64",)),
-    ("Chat with the weights inside the executable:",
-     ("./model.llamafile -cnv -p 'You are a helpful assistant.'",)),
+    ("Chat with the weights inside the executable, in the terminal and in a browser:",
+     ("./model.llamafile", "./model.llamafile -sys 'You are a pirate.' --temp 0.7")),
+    ("Ask about a file:", ("./model.llamafile -sys 'Summarise this.' < page.txt > summary.txt",)),
     ("Summarise a file, and keep only the answer:",
      ("( echo '[INST]Summarize the following text:'; cat page.txt; echo '[/INST]' ) |",
       "  llamafile -m mistral.gguf -f /dev/stdin -c 0 --temp 0 -n 500 --no-display-prompt 2>/dev/null")),

@@ -41,6 +41,11 @@ def path() -> str | None:
     return _launcher.path
 
 
+def root() -> str | None:
+    """Return the folder of the sources, or None in the executable."""
+    return _ROOT or None
+
+
 def names(folder: str) -> list[str]:
     """Return the sorted names of the files below a folder of the packages, as `gpu_modules/cuda`; [] without one."""
     inside = folder.rstrip("/") + "/"

@@ -26,7 +26,21 @@ def text() -> str:
         + (f"; also runs {', '.join(others)}" if others else "")
         + (f"; left out, not on this processor: {', '.join(absent)}" if absent else "")
         + "\n"
+        + "".join(f"GPU {card}\n" for card in cards() or ["none that a driver shows; --gpu-doctor tells more"])
     )
+
+
+def cards() -> list:
+    """Return the graphics cards of this machine."""
+    from gpu_modules import GpuFault, drivers
+
+    found = []
+    for kind in (drivers.apple, drivers.amd, drivers.nvidia):
+        try:
+            found += kind()
+        except GpuFault:
+            continue
+    return found
 
 
 def verify() -> str:

@@ -16,8 +16,20 @@ from llamafile.gguf.reader import open_path
 from runtime.quants import BY_ID, FORMATS
 from runtime.threads import Pool
 from tests.bench import __main__ as command
-from tests.bench import limits, models, packaging, peers, processes, products, startup, synthetic
+from tests.bench import (
+    limits,
+    llama_server,
+    models,
+    packaging,
+    peers,
+    processes,
+    products,
+    serving,
+    startup,
+    synthetic,
+)
 from tests.bench.report import Report, number, ratio, rounds
+from tests.engine import opened
 
 TINY = {"layers": 2, "width": 256, "heads": 4, "kv_heads": 2, "ff": 512}
 PEER = """#!{python}
@@ -271,3 +283,58 @@ def test_a_section_that_cannot_be_had_is_said(tmp_path, capsys):
     status = command.main(["--quick", "--only", "startup", "--executable", "/bin/true", "--csv", str(tmp_path / "c")])
     assert status == 1
     assert "startup: left out" in capsys.readouterr().out
+
+
+SERVER = """#!{python}
+import http.server, json, sys
+given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+class Handler(http.server.BaseHTTPRequestHandler):
+    def reply(self, body):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+    def do_GET(self):
+        self.reply({{"status": "ok"}})
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        assert (len(body["prompt"]), body["n_predict"], given["-np"]) == (6, 4, "3")
+        self.reply({{"timings": {{"predicted_per_second": 20.5}}}})
+    def log_message(self, *_):
+        pass
+http.server.ThreadingHTTPServer(("127.0.0.1", int(given["--port"])), Handler).serve_forever()
+"""
+
+
+def test_a_llama_server_beside_the_peer_is_asked_by_all(tmp_path):
+    options = types.SimpleNamespace(peer=tmp_path / "llama-bench", threads=1, rounds=2)
+    assert llama_server.speeds(options, tmp_path, (1, 3), 6, 4) == {}
+    server = tmp_path / "llama-server"
+    server.write_text(SERVER.format(python=sys.executable))
+    server.chmod(0o755)
+    assert llama_server.speeds(options, tmp_path, (1, 3), 6, 4) == {1: 20.5, 3: 61.5}
+    server.write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(limits.Missing, match="does not start"):
+        llama_server.speeds(options, tmp_path, (1,), 6, 4)
+
+
+@pytest.mark.models
+def test_serving(report, tiny, monkeypatch):
+    monkeypatch.setattr(serving, "CTX", 1024)
+    monkeypatch.setattr(serving, "LONG", 200)
+    options = types.SimpleNamespace(rounds=2)
+    with opened.model(tiny, n_threads=1) as model:
+        served = {n: serving.Served(model, n) for n in (1, 8)}
+        try:
+            serving.throughput(report, options, served, 6, {8: 10.0})
+            serving.first_token(report, served[8], 6)
+            serving.prefixes(report, served[1], 300)
+        finally:
+            for one in served.values():
+                one.close()
+    found = rows(report)
+    assert found["SmolLM2, 1 clients", "all together"].share == 1
+    eight = found["SmolLM2, 8 clients", "all together"]
+    assert eight.ratio == eight.value / 10
+    assert 0 < found["SmolLM2, 8 clients", "outside the program"].value < 100
+    assert found["the same beginning again", "prompt"].share < 0.5
+    assert found["SmolLM2, beside 6 answers", "first token"].value > 0

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from llamafile.flags import devices, extras, loading, prompting, running, sampling, server
+from llamafile.flags import constraint, devices, extras, loading, prompting, running, sampling, server
 from llamafile.flags.row import Flag
 
 GROUPS: tuple[tuple[str, tuple[Flag, ...]], ...] = tuple(
-    (group.GROUP, group.FLAGS) for group in (running, prompting, sampling, loading, devices, server, extras)
+    (group.GROUP, group.FLAGS) for group in (running, prompting, sampling, constraint, loading, devices, server, extras)
 )
 
 TABLE: tuple[Flag, ...] = tuple(flag for _, flags in GROUPS for flag in flags)

@@ -16,7 +16,7 @@ class Flag:
 
     __slots__ = (
         "choices", "default", "dest", "env", "help", "high", "kind", "low", "metavar", "names", "note", "off", "quiet",
-        "refused", "replaces", "status", "words",
+        "refused", "replaces", "status", "unlisted", "words",
     )
 
     def __init__(
@@ -36,6 +36,7 @@ class Flag:
         high: float = INT32_MAX,
         replaces: tuple[str, ...] = (),
         refused: tuple[str, ...] = (),
+        unlisted: tuple[str, ...] = (),
         status: str = WORKS,
         note: str = "",
         quiet: tuple[object, ...] = (),
@@ -43,7 +44,8 @@ class Flag:
         """Names are words separated by spaces; `off` spellings set a switch to False; `words` are names of numbers.
 
         `replaces` names destinations that go back to their defaults when this flag is given; `refused` are choices
-        that no version before this one's successor can serve; `note` is said once, unless the value is `quiet`.
+        that no version before this one's successor can serve, `unlisted` ones are known but not shown; `note` is said
+        once, unless the value is `quiet`.
         """
         self.names = tuple(names.split())
         self.off = tuple(off.split())
@@ -59,6 +61,7 @@ class Flag:
         self.high = high
         self.replaces = replaces
         self.refused = refused
+        self.unlisted = unlisted
         self.status = status
         self.note = note
         self.quiet = quiet

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llamafile.flags.row import FLOAT, INT, LIST, PATH, SWITCH, TEXT, Flag, later, without_effect
+from llamafile.flags.row import FLOAT, INT, LIST, SWITCH, TEXT, Flag, later, without_effect
 
 GROUP = "Choosing the next token"
 
@@ -48,10 +48,6 @@ FLAGS = (
          replaces=("sampling_seq",)),
     Flag("--sampler-seq --sampling-seq --samplers-seq", "sampling_seq", TEXT, None,
          "The samplers by their letters, as in edskypmxt.", metavar="LETTERS", replaces=("samplers",)),
-    later("--grammar", TEXT, "Grammar that the answer must follow.", metavar="GBNF"),
-    later("--grammar-file", PATH, "File with that grammar."),
-    later("-j --json-schema", TEXT, "JSON schema that the answer must follow.", metavar="JSON"),
-    later("-jf --json-schema-file", PATH, "File with that schema."),
     later("--adaptive-target", FLOAT, "Choose tokens near this probability."),
     later("--adaptive-decay", FLOAT, "How fast that target adapts."),
     without_effect("-bs --backend-sampling", SWITCH, False, "Sample on the device.", "sampling runs on the CPU",

@@ -11,6 +11,7 @@ from pathlib import Path
 import llamafile
 from llamafile.errors import LlamafileError
 from llamafile.freeze import assemble, bytecode, collect, cpython, licenses, link, natives, zig
+from llamafile.page import build as page
 
 
 def build(output: Path, python: link.Python, work: Path) -> None:
@@ -21,6 +22,7 @@ def build(output: Path, python: link.Python, work: Path) -> None:
     inside = {*python.builtin, *objects}
     members = head.members | bytecode.compile_all(found.modules, python.command)
     members |= natives.extension_members(found, inside, python.target)
+    members |= page.members()
     members |= collect.data_members() | licenses.license_members(found, python)
     facts = {
         "version": llamafile.VERSION,

@@ -11,24 +11,28 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llamafile.errors import LlamafileError
+from runtime.build import write_headers
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("llamafile", "zipalign", "runtime", "gpu_modules")
 
-# Reached in the sources only through development tools, optional back ends, or platforms this file does not run on; TLS
-# comes with the server.
+# Reached in the sources only through development tools, optional back ends, or platforms this file does not run on.
 EXCLUDED = """
     numpy PyInstaller altgraph setuptools pkg_resources distutils _distutils_hack pip wheel cffi pycparser pytest
     _pytest hypothesis gguf mypy mypyc unittest doctest pdb bdb cmd code codeop pydoc pydoc_data lib2to3 idlelib tkinter
-    _tkinter turtle turtledemo test ensurepip venv curses _curses sqlite3 _sqlite3 dbm readline rlcompleter ziglang xml
+    _tkinter turtle turtledemo test ensurepip venv curses _curses sqlite3 _sqlite3 dbm readline rlcompleter ziglang
     xmlrpc ftplib nntplib smtplib poplib imaplib telnetlib mailbox cgi cgitb wsgiref netrc getpass webbrowser
-    multiprocessing concurrent.futures.process _decimal decimal _pydecimal statistics fractions winreg msvcrt _winapi nt
-    nturl2path ntpath _overlapped _msi colorama IPython ipywidgets matplotlib pandas keras tensorflow rich dask trio
+    multiprocessing concurrent.futures.process _decimal statistics winreg msvcrt _winapi nt
+    nturl2path ntpath _overlapped _msi colorama IPython ipywidgets matplotlib pandas keras tensorflow dask trio
     babel _osx_support _scproxy cProfile profile pstats trace tracemalloc lzma _lzma bz2 _bz2 _testcapi crypt _crypt nis
     _xxsubinterpreters ossaudiodev spwd audioop asyncio.windows_events asyncio.windows_utils asyncio.proactor_events
     ctypes.wintypes click._winconsole tqdm.notebook
-    typing_extensions _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw _multibytecodec ssl _ssl
+    typing_extensions _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw _multibytecodec
     _hashlib sentencepiece tokenizers
+    xml.sax xml.etree xml.dom.pulldom urllib.request http.client http.cookiejar wcwidth._wcwidth_c
+    prompt_toolkit.contrib prompt_toolkit.input.win32 prompt_toolkit.output.win32 rich._win32_console
+    rich._windows_renderer prompt_toolkit.eventloop.win32 prompt_toolkit.input.win32_pipe prompt_toolkit.output.conemu
+    prompt_toolkit.output.windows10 prompt_toolkit.win32_types runtime.build runtime.generate runtime.quants.generate
 """.split()  # noqa: SIM905
 
 # Of some hundred encodings those that a terminal, a prompt file or a ZIP directory may speak.
@@ -37,10 +41,24 @@ ENCODINGS = """
     utf_8 utf_8_sig
 """.split()  # noqa: SIM905
 
+# Of some 250 files of lexers those of languages that models write often, with the word lists they need.
+LEXERS = """
+    _cocoa_builtins _css_builtins _googlesql_builtins _julia_builtins _lua_builtins _luau_builtins _mapping
+    _mysql_builtins _php_builtins _postgres_builtins _sql_builtins _tsql_builtins
+    c_cpp configs console css data diff dotnet erlang go haskell html javascript julia jvm make
+    ml objective perl php python r ruby rust scripting shell sql textfmts zig
+""".split()  # noqa: SIM905
+
+# Package → which of its modules go in, where by far most are for rare uses.
+SOME_OF = {"encodings": ENCODINGS, "pygments.lexers": LEXERS, "pygments.formatters": ["_mapping"],
+           "pygments.styles": ["_mapping"], "wcwidth.table_grapheme_overrides": ["_registry"]}
+
 # Folders of ours that only a checkout needs.
 CHECKOUT_ONLY = (
     "llamafile/freeze/",
     "llamafile/build.py",
+    "llamafile/page/build.py",
+    "llamafile/page/src/",
     "llamafile/tokens/make_unicode.py",
     "runtime/build.py",
     "runtime/generate.py",
@@ -111,8 +129,8 @@ def _sort(pure: list[list[str]], binaries: list[list[str]]) -> Collection:
 
 
 def _is_kept(module: str) -> bool:
-    top, _, rest = module.partition(".")
-    return rest in ENCODINGS or not rest if top == "encodings" else top not in EXCLUDED
+    package, _, name = module.rpartition(".")
+    return module.partition(".")[0] not in EXCLUDED and (package not in SOME_OF or name in SOME_OF[package])
 
 
 def _extension_module(name: str) -> str:
@@ -145,6 +163,8 @@ def data_members() -> dict[str, bytes]:
             name = path.relative_to(ROOT).as_posix()
             if path.is_file() and not name.startswith(CHECKOUT_ONLY) and _is_data(name):
                 members[name] = path.read_bytes()
+    for path in sorted(write_headers().glob("*.h")):  # of the declarations, which are Python and stay here
+        members[f"gpu_modules/generated/{path.name}"] = path.read_bytes()
     return members
 
 

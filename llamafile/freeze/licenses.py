@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from importlib import metadata
 from pathlib import Path
 
@@ -21,7 +22,23 @@ def license_members(found: Collection, python: Python) -> dict[str, bytes]:
     for distribution in sorted({owner for top in tops for owner in owners.get(top, ())}):
         for path in _texts(metadata.distribution(distribution)):
             members[f"licenses/{distribution}/{path.name}"] = path.read_bytes()
+    for name, path in found.libraries.items():
+        for text in _of_library(path):
+            members[f"licenses/{name}/{text.name}"] = text.read_bytes()
     return members
+
+
+def _of_library(path: Path) -> list[Path]:
+    """What Debian says about the package that a system's library is of; nothing on other systems."""
+    for place in (path.resolve(), Path(str(path.resolve()).removeprefix("/usr"))):
+        try:
+            done = subprocess.run(["dpkg", "-S", str(place)], capture_output=True, text=True)
+        except OSError:
+            return []
+        if done.returncode == 0:
+            text = Path("/usr/share/doc") / done.stdout.partition(":")[0] / "copyright"
+            return [text] if text.is_file() else []
+    return []
 
 
 def _texts(distribution: metadata.Distribution) -> list[Path]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import mmap
 import os
 
-from llamafile._native import ffi
+from llamafile._native import ffi, lib
 from llamafile.errors import LlamafileError
+
+# What is said when a page cannot be had: the system's answer to that is SIGBUS, which would end the process silently.
+_CUT = "was cut short while it was in use, or its disk fails; copy it again"
 
 
 class Mapping:
@@ -31,9 +34,12 @@ class Mapping:
         self.view = memoryview(self._map)[skew:]
         self.address = int(ffi.cast("uintptr_t", self._buffer)) + skew
         self.file_offset, self.length = file_offset, length
+        line = " ".join(f"llamafile: {label}: {_CUT}".splitlines()) + "\n"
+        lib.lf_guard_add(self._buffer, len(self._map), line.encode("utf-8", "surrogateescape"))
 
     def close(self):
         """Unmap; addresses into the mapping are invalid from here on."""
+        lib.lf_guard_remove(self._buffer)
         os.close(self.fd)
         self.view.release()
         ffi.release(self._buffer)

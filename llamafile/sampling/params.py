@@ -19,7 +19,7 @@ HUGE = 1e30
 INT_MAX = (1 << 31) - 1
 
 # Field: default, least, greatest, flag. An integer default makes an integer field.
-_NUMBERS = {
+NUMBERS = {
     "temperature": (0.8, -HUGE, HUGE, "--temp"),
     "dynatemp_range": (0.0, 0.0, HUGE, "--dynatemp-range"),
     "dynatemp_exponent": (1.0, 0.0, 1e6, "--dynatemp-exp"),
@@ -50,7 +50,7 @@ _NUMBERS = {
 class Params:
     """How to choose tokens; every field has llama.cpp's default (its repeat penalty is 1, llamafile 0.9's was 1.1)."""
 
-    __slots__ = (*_NUMBERS, "dry_sequence_breakers", "ignore_eos", "logit_bias", "samplers")
+    __slots__ = (*NUMBERS, "dry_sequence_breakers", "ignore_eos", "logit_bias", "samplers")
 
     temperature: float  # 0 or less: always the best candidate
     dynatemp_range: float  # 0: off
@@ -83,7 +83,7 @@ class Params:
 
     def __init__(self, **fields: object) -> None:
         """Set the fields given by name; the rest have their defaults. Nothing is checked before `check`."""
-        for name, (default, _, _, _) in _NUMBERS.items():
+        for name, (default, _, _, _) in NUMBERS.items():
             setattr(self, name, default)
         self.samplers = ";".join(STEPS)
         self.logit_bias = {}
@@ -94,7 +94,7 @@ class Params:
 
     def check(self) -> None:
         """Raise LlamafileError, naming the flag, where a value is of the wrong kind or out of its bounds."""
-        for name, (default, least, most, flag) in _NUMBERS.items():
+        for name, (default, least, most, flag) in NUMBERS.items():
             _check_number(flag, getattr(self, name), type(default), least, most)
         letters(self.samplers)
         biases(self.logit_bias)

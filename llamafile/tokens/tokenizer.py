@@ -87,6 +87,11 @@ class Tokenizer:
         """Return whether an id is a control token, which is no text."""
         return lib.lf_token_kind(self._vocab, id) == lib.LF_TOKEN_CONTROL
 
+    @property
+    def vocab(self):
+        """The vocabulary as C code takes it (lf_vocab *); it is good as long as this object."""
+        return self._vocab
+
     def _bytes(self, ids, count, flags):
         out = ffi.new("lf_token_bytes *")
         try:

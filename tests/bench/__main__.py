@@ -12,10 +12,10 @@ from runtime import cpu
 from runtime.threads import physical_cores
 from tests import weights
 
-from . import limits, models, packaging, peers, products, startup
+from . import grammars, limits, models, packaging, peers, products, server_start, serving, startup
 from .report import Report
 
-SECTIONS = ("limits", "products", "models", "startup", "packaging")
+SECTIONS = ("limits", "products", "models", "serving", "startup", "server", "packaging", "grammars")
 
 
 def read_options(argv):
@@ -67,8 +67,11 @@ def main(argv=None):
         "limits": lambda: limits.measure(report, options, readable()),
         "products": lambda: products.measure(report, options),
         "models": lambda: models.measure(report, options),
+        "serving": lambda: serving.measure(report, options),
         "startup": lambda: startup.measure(report, options),
+        "server": lambda: server_start.measure(report, options),
         "packaging": lambda: packaging.measure(report, options),
+        "grammars": lambda: grammars.measure(report, options),
     }
     status = 0
     limits.FOLDER.mkdir(parents=True, exist_ok=True)

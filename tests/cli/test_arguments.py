@@ -39,7 +39,7 @@ def test_documented_example():
     assert options.reverse_prompt == ("```\\n",)
     assert options.prompt == "```c\\nint f() {\\n"
     assert (options.n_batch, options.n_ctx, options.n_gpu_layers) == (1024, 4096, 9999)
-    assert options.notices == ["-ngl: has no effect; no GPU modules in this version yet; the CPU runs the model"]
+    assert options.notices == []
 
 
 def test_interactive_example_of_the_manual():
@@ -95,14 +95,15 @@ def test_words_for_numbers():
     assert parsed("-ngl 0").notices == [] and parsed("--gpu disable").notices == []
 
 
-def test_a_named_gpu_is_refused():
-    assert refused("--gpu nvidia") == "--gpu nvidia: not in this version yet; remove it and the CPU runs the model"
-    assert parsed("--gpu AUTO").gpu == "auto"
+def test_a_gpu_without_a_module_is_refused():
+    assert refused("--gpu vulkan") == "--gpu vulkan: not in this version yet; remove it and the CPU runs the model"
+    assert parsed("--gpu AUTO").gpu == "auto" and parsed("--gpu nvidia").gpu == "nvidia"
+    assert parsed("--gpu emulated").gpu == "emulated" and "emulated" not in refused("--gpu x").split("'x'")[1]
 
 
 def test_one_notice_a_reason():
-    options = parsed("-ngl 9 --device CUDA0 -ngl 5 --tfs 0.5")
-    assert options.notices[0].startswith("-ngl, --device: have no effect; ")
+    options = parsed("-ot a=CPU --override-tensor b=CPU -ot c=CPU --tfs 0.5")
+    assert options.notices[0] == "-ot, --override-tensor: have no effect; layers are offloaded whole"
     assert len(options.notices) == 2
 
 

@@ -75,10 +75,15 @@ def test_args_that_this_version_refuses(packed):
                            "new .args\n")
 
 
-def test_without_arguments_help(packed, engine):
-    for program in (engine, packed(b"-m\ntiny.gguf\n...\n")):
-        done = run(program)
-        assert done.returncode == 0 and done.stdout.startswith("NAME:\n  llamafile - ") and done.stderr == ""
+def test_without_arguments_help(engine):
+    done = run(engine)
+    assert done.returncode == 0 and done.stdout.startswith("NAME:\n  llamafile - ") and done.stderr == ""
+
+
+def test_with_weights_it_answers_what_is_piped_in(packed):
+    program = packed(b"-m\ntiny.gguf\n-n\n4\n--temp\n0\n...\n")
+    done = run(program, stdin=None, input="def main():")
+    assert done.returncode == 0 and done.stdout.strip() and "def main" not in done.stdout
 
 
 def test_convert_by_the_executable_itself(engine, tinycoder, expected, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -13,6 +14,14 @@ from llamafile import __main__
 pytestmark = pytest.mark.models
 
 LATER = "not in this version yet"
+JSON = r'''root ::= object
+value ::= object | array | string | number | "true" | "false" | "null"
+object ::= "{" ws (string ":" ws value ("," ws string ":" ws value)*)? "}"  # members in any number
+array ::= "[" ws (value ("," ws value)*)? "]"
+string ::= "\"" ([^"\\\x00-\x1F] | "\\" (["\\/bfnrt] | "u" [0-9a-fA-F]{4}))* "\""
+number ::= "-"? ("0" | [1-9] [0-9]{0,15}) ("." [0-9]+)? ([eE] [-+]? [0-9]+)?
+ws ::= [ \t\n]{0,20}
+'''
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +36,8 @@ def shell(tinycoder, tmp_path_factory):
     for name in ("mistral", "wizardcoder-python-13b-v1.0.Q8_0", "llama-65b-Q5_K", "m", "llava-v1.5-7b-Q4_K"):
         (folder / f"{name}.gguf").symlink_to(tinycoder)
     (folder / "page.txt").write_text("Llamas are members of the camelid family.\n")
+    (folder / "grammars").mkdir()
+    (folder / "grammars" / "json.gbnf").write_text(JSON)
     (folder / "prompts").mkdir()
     (folder / "prompts" / "chat-with-bob.txt").write_text("A dialog.\n\nUser: Hello, Bob.\nBob: Hi.\nUser:")
     keys = {key: value for key, value in os.environ.items() if not key.startswith("LLAMA_")}
@@ -72,14 +83,39 @@ def test_answers_go_into_pipes(shell):
     assert done.stdout.endswith(".jpg\n") and " " not in done.stdout
 
 
+def test_yes_or_no(shell):
+    done = shell("llamafile -m m.gguf -p x --temp 0 --no-display-prompt --grammar 'root ::= \"yes\" | \"no\"' "
+                 "2>/dev/null")
+    assert done.returncode == 0 and done.stdout in ("yes\n", "no\n")
+
+
+def test_a_name_for_a_picture(shell):
+    done = shell("llamafile -m m.gguf -p x --temp 0 -n 20 --no-display-prompt --grammar "
+                 "'root ::= [a-z]+ (\" \" [a-z]+)+' 2>/dev/null | sed -e's/ /_/g' -e's/$/.jpg/'")
+    assert re.fullmatch(r"[a-z_]+\.jpg\n", done.stdout)
+
+
+def test_a_grammar_in_a_file(shell):
+    done = shell("llamafile -m m.gguf --temp 0 -n 30 --no-display-prompt --grammar-file grammars/json.gbnf "
+                 "-p 'Request: schedule a call at 8pm; Command:'")
+    assert done.returncode == 0 and done.stdout.startswith("{")
+
+
+@pytest.mark.parametrize(("flags", "line"), [
+    ("--grammar 'root ::= [a-z'", "--grammar: line 1, column 10: this class is not closed on its line"),
+    ("--grammar-file page.txt", "--grammar-file page.txt: line 1, column 8: expected ::="),
+    ("-j '{\"not\": {}}'", "--json-schema: $/not: this keyword is not served"),
+])
+def test_a_grammar_that_is_wrong_is_one_line(shell, flags, line):
+    done = shell(f"llamafile -m m.gguf -p x {flags}")
+    assert (done.returncode, done.stdout) == (1, "") and done.stderr.endswith(f"llamafile: {line}\n")
+
+
 @pytest.mark.parametrize(("line", "flag"), [
     ("llamafile -ngl 9999 --temp 0 --image ~/Pictures/lemurs.jpg -m llava-v1.5-7b-Q4_K.gguf --mmproj "
      "llava-v1.5-7b-mmproj-Q4_0.gguf -e -p '### User: What do you see?\\n### Assistant: ' --no-display-prompt",
      "--image"),
-    ("llamafile -m m.gguf -p x --grammar 'root ::= \"yes\" | \"no\"'", "--grammar"),
     ("llamafile -ngl 9999 -m llava.gguf --mmproj mmproj.gguf --host 0.0.0.0", "--mmproj"),
-    ("llamafile --server -m m.gguf --port 8080", "--server"),
-    ("llamafile --grammar-file grammars/json.gbnf -p 'Request: schedule a call at 8pm; Command:'", "--grammar-file"),
 ])
 def test_what_comes_later_is_one_line(shell, line, flag):
     done = shell(line)
@@ -87,10 +123,13 @@ def test_what_comes_later_is_one_line(shell, line, flag):
     assert done.stderr == f"llamafile: {flag}: {LATER}; remove it\n"
 
 
-@pytest.mark.parametrize("line", ["llamafile -m mistral.gguf -ngl 9999", "llamafile -m m.gguf --port 8080"])
-def test_the_chat_page_comes_later(shell, line):
-    done = shell(line)
-    assert done.returncode == 1 and done.stderr.startswith(f"llamafile: chat and server: {LATER}; ")
+def test_a_question_through_a_pipe(shell):
+    done = shell("llamafile -m mistral.gguf -ngl 9999 -n 5 --temp 0 --chat-template chatml < page.txt")
+    asked = shell("llamafile -m m.gguf -n 5 --temp 0 --chat-template chatml -cnv -st -p "
+                  "'Llamas are members of the camelid family.'")
+    assert done.returncode == 0 and done.stdout == asked.stdout != "\n"
+    silent = shell("llamafile -m m.gguf --port 8080")
+    assert silent.returncode == 1 and silent.stderr.startswith("llamafile: standard input: is empty; ")
 
 
 def test_meaning_of_life(shell):

@@ -35,8 +35,8 @@ def test_known(spelling):
     assert canonical(spelling) in SPELLINGS
 
 
-@pytest.mark.parametrize("spelling", ["--grammar", "--grammar-file", "--image", "--mmproj", "--server",
-                                      "--lora", "-md", "--chat"])
+@pytest.mark.parametrize("spelling", ["--image", "--mmproj",
+                                      "--lora", "-md"])
 def test_coming_flags_are_refused_in_one_line(spelling):
     with pytest.raises(LlamafileError, match=rf"^{spelling}: not in this version yet; remove it$"):
         read([spelling, "x"], environment={})
@@ -95,7 +95,7 @@ def test_environment_twins_follow_one_form():
 
 def test_what_works_is_read_somewhere():
     root = Path(arguments.__file__).parent
-    source = "".join(path.read_text() for path in [*root.glob("*.py"), *root.glob("cli/*.py")])
+    source = "".join(path.read_text() for path in root.rglob("*.py"))
     served = set(Params.__slots__) | set(re.findall(r'"((?:rope|yarn)_[a-z_]+)": \(', source))
     for flag in TABLE:
         if flag.status == WORKS and flag.dest not in served:

@@ -98,4 +98,4 @@ def test_completion():
     assert complete("llamafile --top-", 1) == {"--top-k", "--top-p", "--top-nsigma", "--top-n-sigma"}
     assert "--no-mmap" in complete("llamafile --no-", 1) and "--no-display-prompt" in complete("llamafile --no-", 1)
     assert complete("llamafile -ctk q8", 2) == {"q8_0"}
-    assert complete("llamafile --gramm", 1) == set()  # refused flags are not offered
+    assert complete("llamafile --imag", 1) == set()  # refused flags are not offered

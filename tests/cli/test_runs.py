@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import select
@@ -60,10 +61,9 @@ def test_prompt_from_a_pipe(tinycoder):
 
 
 def test_what_has_no_effect_changes_nothing(tinycoder):
-    done = run(tinycoder, "-p", "x", "-n", "4", *GREEDY, "-ngl", "9999", "--no-warmup", "--host", "0.0.0.0")
+    done = run(tinycoder, "-p", "x", "-n", "4", *GREEDY, "-ot", "x=CPU", "--no-warmup", "--host", "0.0.0.0")
     assert done.stdout == answer(tinycoder, "-p", "x", "-n", "4", *GREEDY)
-    assert done.stderr.splitlines()[0] == (
-        "llamafile: -ngl: has no effect; no GPU modules in this version yet; the CPU runs the model")
+    assert done.stderr.splitlines()[0] == "llamafile: -ot: has no effect; layers are offloaded whole"
 
 
 @pytest.mark.parametrize("flags", [["--no-mmap"], ["--mlock"], ["-b", "3", "-ub", "2"], ["-ctk", "f16", "-ctv", "f16"]])
@@ -145,6 +145,22 @@ def test_full_output(tinycoder):
         done = run(tinycoder, "-p", "x", "-n", "4", stdout=full, stderr=subprocess.PIPE, capture_output=False)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "llamafile: standard output: No space left on device; see what it leads to"
+
+
+def test_pipe_that_does_not_block_and_is_full(tinycoder):
+    """Behind the sandbox's door, where nothing can be loaded to wait with."""
+    words = ["-p", "x", "-n", "1500", "--temp", "1", "--seed", "5", "--ignore-eos", "--log-disable"]
+    whole = answer(tinycoder, *words)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    fcntl.fcntl(writer, 1031, 4096)  # F_SETPIPE_SZ: one page, which is full long before the end
+    running = subprocess.Popen([*PROGRAM, "-m", tinycoder, "-t", "1", *words], env=ENVIRONMENT, stdout=writer,
+                               stdin=subprocess.DEVNULL)
+    os.close(writer)
+    time.sleep(2)
+    with open(reader, "rb") as file:
+        assert file.read().decode() == whole
+    assert running.wait(60) == 0 and len(whole) > 4096
 
 
 def test_ctrl_c_in_a_pipeline(tinycoder):

@@ -43,7 +43,8 @@ def executable() -> Path:
 
 
 def _sources(folder: Path):
-    return (path for path in folder.rglob("*") if path.suffix in (".py", ".c", ".h"))
+    suffixes = (".py", ".c", ".h", ".cu", ".m", ".metal", ".ts", ".tsx", ".css")
+    return (path for path in folder.rglob("*") if path.suffix in suffixes)
 
 
 def probe(folder: Path, engine: Path | None = None) -> Path:
