@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from llamafile.server import errors
 from llamafile.server.openai_form import new_id
 
 TYPE_CHECKING = False
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from llamafile.server.call import Call
     from llamafile.server.chat import Chat
+    from llamafile.serving import Refused
 
 
 class Output:
@@ -44,7 +46,11 @@ class Output:
         end = {"stop_reason": self._reason(result), "stop_sequence": result.stopping_word or None}
         return [*made, {"type": "message_delta", "delta": end, "usage": self._usage(result)}, {"type": "message_stop"}]
 
-    def message(self, result: Any) -> dict[str, Any]:
+    def failed(self, problem: Refused) -> list[dict[str, Any]]:
+        """Return the events of an answer that broke off."""
+        return [errors.body(problem)]
+
+    def whole(self, result: Any) -> dict[str, Any]:
         """Return the whole message."""
         return self._object(self.blocks, self._reason(result), result.stopping_word or None, self._usage(result))
 

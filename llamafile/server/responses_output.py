@@ -42,7 +42,7 @@ class Output:
         if not self.items:
             made += self._switch("message")
         made += self._close("completed" if result.stop_type in ("eos", "word") else "incomplete")
-        done = self.response(result)
+        done = self.whole(result)
         return [*made, self._event(f"response.{done['status']}", response=done)]
 
     def failed(self, problem: Refused) -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ class Output:
         return [self._event("error", **error, param=None),
                 self._event("response.failed", response=self._object("failed", error=error))]
 
-    def response(self, result: Any) -> dict[str, Any]:
+    def whole(self, result: Any) -> dict[str, Any]:
         """Return the whole response."""
         complete = result.stop_type in ("eos", "word")
         usage = {

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from llamafile.server import fields
-from llamafile.server.call import PING, Events, Json, event
-from llamafile.server.chat import Chat
+from llamafile.server import fields, retold
 from llamafile.server.errors import unsupported
 from llamafile.server.messages import PART, TEMPLATE
 from llamafile.server.responses_output import Output
@@ -23,15 +19,12 @@ from llamafile.server.schema import (
     needing,
     text,
 )
-from llamafile.server.work import Work
-from llamafile.serving import Refused, Result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
     from typing import Any
 
-    from llamafile.server.call import Call
+    from llamafile.server.call import Call, Events, Json
 
 _CONTENT = either(text(), items(PART, most=1024))
 ITEM = mapping(
@@ -62,35 +55,7 @@ _SAME = (*fields.SAMPLING, *fields.GRAMMAR, "model", "stream", "parallel_tool_ca
 
 async def post(call: Call) -> Json | Events:
     """Answer a conversation."""
-    chat = await asyncio.to_thread(Chat, call.served, as_chat(call.body))
-    work = Work(call, await asyncio.to_thread(chat.requests))
-    output = Output(call, chat)
-    if call.body.get("stream"):
-        return Events(_events(output, work))
-    result: Any = (await work.results())[0]
-    output.feed(result.text)
-    output.finish(result)
-    return Json(output.response(result))
-
-
-async def _events(output: Output, work: Work) -> AsyncGenerator[bytes, None]:
-    for each in output.begin():
-        yield event(each, each["type"])
-    try:
-        item: Any
-        async for _, item in work.pieces():
-            if item is None:
-                yield PING
-                continue
-            ended = isinstance(item, Result)
-            made = output.feed(item.rest if ended else item.text)
-            if ended:
-                made += output.finish(item)
-            for each in made:
-                yield event(each, each["type"])
-    except Refused as wrong:
-        for each in output.failed(wrong):
-            yield event(each, each["type"])
+    return await retold.answer(call, as_chat(call.body), Output)
 
 
 def as_chat(body: dict[str, Any]) -> dict[str, Any]:
