@@ -20,6 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from llamafile.serving import Refused
+
 MOST_MESSAGES = 4096
 MOST_TOOLS = 512
 
@@ -65,6 +67,11 @@ SOUND_LIKE = {"image_url": "images", "input_image": "images", "image": "images",
               "document": "documents"}  # fmt: skip
 
 
+def unseen(kind: str) -> Refused:
+    """Return the refusal of a part of that kind, one of SOUND_LIKE."""
+    return unsupported(f"This model takes no {SOUND_LIKE[kind]}; send text alone")
+
+
 def for_template(messages: list[dict[str, Any]], field: str = "messages") -> list[dict[str, Any]]:
     """Return messages whose content is text; raises Refused 501 for images and other things the model cannot see."""
     return [_plain(message, f"{field}[{index}]") for index, message in enumerate(messages)]
@@ -94,7 +101,7 @@ def text_of(content: Any, field: str) -> str:
     for index, part in enumerate(content):
         kind = part["type"]
         if kind in SOUND_LIKE:
-            raise unsupported(f"This model takes no {SOUND_LIKE[kind]}; send text alone")
+            raise unseen(kind)
         if kind not in ("text", "input_text", "output_text", "refusal"):
             raise invalid(f"{field}[{index}].type", f"{kind[:40]!r} is not a kind of content; send text")
         words = part.get("refusal" if kind == "refusal" else "text")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llamafile.server import fields, retold
 from llamafile.server.errors import unsupported
-from llamafile.server.messages import SOUND_LIKE, TEMPLATE
+from llamafile.server.messages import SOUND_LIKE, TEMPLATE, unseen
 from llamafile.server.messages_output import Output
 from llamafile.server.schema import (
     INT32,
@@ -122,7 +122,7 @@ def _of_blocks(message: dict[str, Any], field: str) -> list[dict[str, Any]]:
             results.append({"role": "tool", "tool_call_id": _needed(block, "tool_use_id", at),
                             "content": _result(block.get("content", ""))})
         elif kind in SOUND_LIKE:
-            raise unsupported(f"This model takes no {SOUND_LIKE[kind]}; send text alone")
+            raise unseen(kind)
         elif kind != "redacted_thinking":
             raise invalid(f"{at}.type", f"{kind[:40]!r} is not a kind of content")
     if texts or "tool_calls" in mine:
@@ -148,5 +148,5 @@ def _result(content: Any) -> str:
         return content
     for part in content:
         if part["type"] in SOUND_LIKE:
-            raise unsupported(f"This model takes no {SOUND_LIKE[part['type']]}; send text alone")
+            raise unseen(part["type"])
     return "\n".join(part.get("text", "") for part in content)
