@@ -33,6 +33,8 @@ class Completion:
         chatty = bool(options.conversation or options.instruct or options.chatml)
         self.interactive = bool(options.interactive or options.interactive_first or chatty)
         self.mine_first = bool(options.interactive_first or chatty)
+        if self.interactive:
+            interrupt.listen()
         self.cache = prompt_file.PromptFile(options, timeline)
         self.held = self.cache.open()
 
@@ -77,7 +79,7 @@ class Completion:
         return CTRL_C if self._answer() == INTERRUPTED else DONE
 
     def _take_turns(self, prompt: bytes) -> int:
-        typed = Typed(self.options.multiline_input)
+        typed = Typed(self.options.multiline_input, self.interrupt.read)
         if not (self.mine_first or self.stops.ends(prompt)):
             self._let_model_write()
         while True:

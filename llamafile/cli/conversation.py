@@ -43,6 +43,7 @@ class Conversation:
         self.written = ""  # the conversation as text that the timeline holds
         self.cache = prompt_file.PromptFile(options, timeline)
         self.cache.open()
+        interrupt.listen()
         sandbox.preload("cli", *chat_template.LATE)
 
     def _system_and_opening(self) -> tuple[str, str | None]:
@@ -54,7 +55,7 @@ class Conversation:
 
     def run(self) -> int:
         """Take turns until the input ends."""
-        typed, opening = Typed(self.options.multiline_input), self.opening
+        typed, opening = Typed(self.options.multiline_input, self.interrupt.read), self.opening
         status = DONE
         while True:
             line = self._typed_turn(typed) if opening is None else opening
