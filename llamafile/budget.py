@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from llamafile.errors import LlamafileError
-from llamafile.lower import bytes_of, fuse_seams, plan_arena, use_integers
-from llamafile.placement import root
+from llamafile.lower import bytes_of, for_cpu, plan_arena
+from llamafile.schedule import root
 from runtime import program
 
 
@@ -41,7 +41,7 @@ class Needs:
                     self.weights[whole.mapping, whole.offset] = bytes_of(whole, letters)
                 elif whole.home == program.CACHE:
                     self.caches[whole.index] = bytes_of(whole, letters)
-        scratch = plan_arena(graph.tensors, fuse_seams(use_integers(graph.ops)), letters)
+        scratch = plan_arena(graph.tensors, for_cpu(graph.ops), letters)
         self.scratch = scratch * 5 // 4 + (1 << 20)  # seams between devices change the plan a little; and the inputs
 
     def of(self, placement, cards):

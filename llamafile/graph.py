@@ -136,11 +136,11 @@ class Layer:
 class Op:
     """One record: the declaration, output and input tensors (None: not given), attributes, layer, device (0: CPU)."""
 
-    __slots__ = ("attrs", "device", "inputs", "layer", "op", "outputs")
+    __slots__ = ("attrs", "device", "flags", "inputs", "layer", "op", "outputs")
 
     def __init__(self, op, outputs, inputs, attrs, layer, device=0):
         self.op, self.outputs, self.inputs, self.attrs, self.layer = op, outputs, inputs, attrs, layer
-        self.device = device
+        self.device, self.flags = device, 0  # flags: as in runtime/program.h, set by schedule
 
 
 class Graph:

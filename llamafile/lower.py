@@ -8,13 +8,14 @@ from runtime import program
 from runtime.ops import OPS
 from runtime.quants import FORMATS
 
+from . import schedule
 from .graph import Op, Size, Tensor
 
 FLOATS = ("f32", "f16", "bf16")
 INTEGER_FORM = {"matmul": "matmul_quantized", "matmul_ids": "matmul_ids_quantized"}
 ALIGNMENT = 64
 A8_BLOCK_BYTES = 92  # as in runtime/a8.h
-NEIGHBOURS = 3  # a device joins up to four ops
+NEIGHBOURS = 3  # a device joins up to four ops, and up to four run without a barrier between them
 
 
 class Image:
@@ -43,10 +44,10 @@ def lower(graph, logits, letters):
     placement, pieces = graph.placement, None
     image.device_weights = {}
     if placement is None:
-        fused = fuse_seams(use_integers(graph.ops))
+        fused = for_cpu(graph.ops)
     else:
         fused, pieces = _spread(image, graph, logits, placement)
-    image.arena = plan_arena(graph.tensors, fused, letters)
+    image.arena = plan_arena(graph.tensors, schedule.drop_barriers(fused), letters)
     image.cache, image.device_caches = place_cache(graph.caches, letters)
     _pack(image, graph.tensors, fused, pieces)
     return image
@@ -62,9 +63,14 @@ def _spread(image, graph, logits, placement):
         image.logits = logits.index
         places.fill_holes(fused, placement.serves(fused, image), graph.label)
     places.place_caches(fused)
-    fused = places.make_again(fused)
+    fused = schedule.order(schedule.join(places.make_again(fused)))
     image.device_weights = _weights_by_device(fused)
     return fused, places.segments(fused, logits)
+
+
+def for_cpu(ops):
+    """A graph's ops as a program of the CPU alone has them."""
+    return schedule.order(schedule.join(fuse_seams(use_integers(ops))))
 
 
 def _weights_by_device(ops):
@@ -72,7 +78,7 @@ def _weights_by_device(ops):
     found: dict[int, dict] = {}
     for op in ops:
         for t in op.inputs if op.device else ():
-            whole = None if t is None else _root(t.graph.tensors, t)
+            whole = None if t is None else schedule.root(t)
             if whole is not None and whole.home == program.WEIGHT:
                 found.setdefault(op.device, {})[whole.mapping, whole.offset] = bytes_of(whole, {})
     return {device: [(*key, size) for key, size in part.items()] for device, part in found.items()}
@@ -127,13 +133,6 @@ def fuse_seams(ops):
     return out
 
 
-def _root(tensors, tensor):
-    """The tensor that a view looks into, at last."""
-    while tensor.home == program.VIEW:
-        tensor = tensors[tensor.base]
-    return tensor
-
-
 def bytes_of(tensor, letters):
     """What a tensor takes in memory with the letters at these values."""
     dims = [n if type(n) is int else n.at(letters) for n in tensor.shape]
@@ -156,7 +155,7 @@ def plan_arena(tensors, ops, letters):
     for i, op in enumerate(ops):
         for t in (*op.inputs, *op.outputs):
             if t is not None:
-                root = _root(tensors, t)
+                root = schedule.root(t)
                 if root.home == program.ARENA:
                     last[root.index] = i
     ending: dict = {}
@@ -168,7 +167,7 @@ def plan_arena(tensors, ops, letters):
     placed: set[int] = set()
     for i, op in enumerate(ops):
         for t in op.outputs:
-            root = _root(tensors, t)
+            root = schedule.root(t)
             if root.home != program.ARENA or root.index in placed:
                 continue
             need = -(-bytes_of(root, letters) // ALIGNMENT) * ALIGNMENT
@@ -239,7 +238,7 @@ def _pack(image, tensors, ops, pieces=None):
         attrs = [program.attribute(float(op.attrs[n]) if kind == "float" else op.attrs[n])
                  for n, kind in op.op.attrs.items()]  # fmt: skip
         counts = len(op.outputs), len(op.inputs), len(attrs), 0
-        records.append(program.OP.pack(op.op.code, 0, op.layer, op.device, len(pool), *counts))
+        records.append(program.OP.pack(op.op.code, op.flags, op.layer, op.device, len(pool), *counts))
         pool += [program.NONE if t is None else order[t.index] for t in (*op.outputs, *op.inputs)]
         pool += attrs
     cuts: list[bytes] = []

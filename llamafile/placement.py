@@ -6,6 +6,7 @@ from llamafile.errors import LlamafileError
 from runtime import program
 
 from .graph import Op, Tensor
+from .schedule import root
 
 CPU = 0
 HOLES = 3  # ops a layer that a device may leave to the CPU; with more, copies cost more than the device gains
@@ -46,13 +47,6 @@ class Placement:
             else:
                 yield self.layers[op.layer]
             experts = experts and op.op.name != "weighted_sum"
-
-
-def root(tensor):
-    """The tensor that a view looks into, at last."""
-    while tensor.home == program.VIEW:
-        tensor = tensor.graph.tensors[tensor.base]
-    return tensor
 
 
 def assign(ops, placement):

@@ -26,6 +26,7 @@ typedef struct {
     int64_t scratch_size;
     char *shared;          /* one for all threads, for results that a later part of the same op combines */
     int64_t shared_size;
+    int place;             /* among the ops that run without a barrier between them: below LF_TOGETHER */
 } lf_call;
 
 typedef void lf_entry(const lf_call *call, const int32_t *args);
@@ -62,7 +63,7 @@ static inline float lf_float_of(int32_t bits) {
     return f;
 }
 
-/* Wait until every thread of the pool is here; then lf_take counts from 0 again (threads.c). */
+/* Wait until every thread of the pool is here; then lf_take counts from 0 again, for every place (threads.c). */
 void lf_barrier(const lf_call *call);
 /* The next unit of work, handed out in order to whichever thread asks (threads.c). */
 int64_t lf_take(const lf_call *call);

@@ -208,6 +208,7 @@ static int lf_check_meaning(const lf_program *p, const lf_op *op, lf_fault f) {
         return 0;
     case LF_OP_ROPE:
     case LF_OP_ROPE_CELLS:
+    case LF_OP_ROPE_STORE:
         return 2 * NE(2, 1) <= NE(1, 0) ? 0 : lf_fail(f, "%s: %d pairs do not fit in a head of %d", name, NE(2, 1), NE(1, 0));
     case LF_OP_MATMUL:
     case LF_OP_MATMUL_IDS: {
@@ -434,11 +435,16 @@ static void lf_execute(void *argument, int thread) {
     const lf_program *p = stretch->program;
     char *base = p->scratch.address, *shared = base + p->scratch_size * lf_pool_threads(p->threads);
     lf_call call = {p->views,       p->threads, thread,        lf_pool_active(p->threads), base + p->scratch_size * thread,
-                    p->scratch_size, shared,     p->shared_size};
+                    p->scratch_size, shared,     p->shared_size, 0};
     for (int i = stretch->first; i < stretch->first + stretch->count; i++) {
         const lf_op *op = &p->ops[i];
         p->kernels->entries[op->op](&call, p->pool + op->args);
-        lf_barrier(&call);
+        if (op->flags & LF_NO_BARRIER && call.place + 1 < LF_TOGETHER && i + 1 < stretch->first + stretch->count) {
+            call.place++;
+        } else {
+            lf_barrier(&call);
+            call.place = 0;
+        }
     }
 }
 

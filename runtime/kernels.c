@@ -7,6 +7,7 @@
 #include "ops/attention.c"
 #include "ops/matmul.c"
 #include "ops/experts.c"
+#include "ops/seams.c"
 
 #define LF_NAME2(isa) lf_kernels_##isa
 #define LF_NAME(isa) LF_NAME2(isa)

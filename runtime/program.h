@@ -24,6 +24,11 @@ typedef struct {
     int32_t letter, mul, add, div; /* the size is (mul * letter + add) / div */
 } lf_size;
 
+/* In an op's flags: the next op neither reads nor overwrites what this one touches, so threads go on without meeting. */
+#define LF_NO_BARRIER 1
+/* So many ops at most go on like that: each has a count of its own of the work that is handed out. */
+#define LF_TOGETHER 4
+
 typedef struct {
     uint16_t op, flags;
     int16_t layer, device;

@@ -12,6 +12,7 @@ SEGMENT = struct.Struct("<HHHHiiI")
 WEIGHT, ARENA, CACHE, STATE, INPUT, VIEW = range(6)
 LETTERS = "TSOCP"  # tokens, sequences, output rows, cells, pages of a sequence
 NONE = -1
+NO_BARRIER = 1  # in an op's flags
 A8 = 1000  # the dtype of activations in integer form
 
 

@@ -22,7 +22,9 @@ struct lf_pool {
     _Alignas(64) atomic_uint generation; /* counts jobs, and says how many threads take part: LF_ACTIVE */
     _Alignas(64) atomic_uint phase;      /* counts barriers */
     _Alignas(64) atomic_int arrived;
-    _Alignas(64) _Atomic int64_t taken;
+    struct {
+        _Alignas(64) _Atomic int64_t count;
+    } taken[LF_TOGETHER]; /* by a call's place */
     _Alignas(64) atomic_int asleep; /* how many wait in the system: nobody is woken where it is 0 */
     _Alignas(64) lf_job *job;
     void *argument;
@@ -76,11 +78,16 @@ static void lf_wait(lf_pool *pool, atomic_uint *word, unsigned value) {
     atomic_fetch_sub(&pool->asleep, 1);
 }
 
+/* Hand work out from the beginning again. */
+static void lf_reset_taken(lf_pool *pool) {
+    for (int i = 0; i < LF_TOGETHER; i++) atomic_store_explicit(&pool->taken[i].count, 0, memory_order_relaxed);
+}
+
 static void lf_arrive(lf_pool *pool) {
     unsigned phase = atomic_load_explicit(&pool->phase, memory_order_relaxed);
     if (atomic_fetch_add_explicit(&pool->arrived, 1, memory_order_acq_rel) == pool->active - 1) {
         atomic_store_explicit(&pool->arrived, 0, memory_order_relaxed);
-        atomic_store_explicit(&pool->taken, 0, memory_order_relaxed);
+        lf_reset_taken(pool);
         atomic_store(&pool->phase, phase + 1);
         lf_wake(pool, &pool->phase);
     } else {
@@ -92,11 +99,11 @@ void lf_barrier(const lf_call *call) {
     if (call->threads > 1)
         lf_arrive(call->pool);
     else
-        atomic_store_explicit(&call->pool->taken, 0, memory_order_relaxed);
+        lf_reset_taken(call->pool);
 }
 
 int64_t lf_take(const lf_call *call) {
-    return atomic_fetch_add_explicit(&call->pool->taken, 1, memory_order_relaxed);
+    return atomic_fetch_add_explicit(&call->pool->taken[call->place].count, 1, memory_order_relaxed);
 }
 
 int lf_pool_threads(const lf_pool *pool) { return pool->threads; }
@@ -142,7 +149,7 @@ typedef struct {
 static void lf_take_tasks(void *argument, int thread) {
     const lf_tasks *tasks = argument;
     (void)thread;
-    for (int64_t i; (i = atomic_fetch_add_explicit(&tasks->pool->taken, 1, memory_order_relaxed)) < tasks->n;)
+    for (int64_t i; (i = atomic_fetch_add_explicit(&tasks->pool->taken[0].count, 1, memory_order_relaxed)) < tasks->n;)
         tasks->task(tasks->argument, (int)i);
 }
 

@@ -342,8 +342,10 @@ static void lf_attend_splits(const lf_call *call, const lf_attention_args *a) {
         }
         lf_load_queries(&g);
         lf_reduce_shared(&g, split * LF_SPLIT, (split + 1) * LF_SPLIT, part, width);
+        for (int32_t r = 0; r < g.count * g.group && splits == 1; r++) lf_finish_row(&g, r, &part[r]);
         for (int32_t r = 0; r < g.count * g.group; r++) slot[r * width] = part[r].most, slot[r * width + 1] = part[r].sum;
     }
+    if (splits == 1) return; /* short contexts: nothing to combine */
     lf_barrier(call);
     float *sum = lf_align((float *)call->scratch);
     g.count = 1;

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from runtime import cpu
-from runtime.ops import PAGE
+from runtime.ops import OPS, PAGE
+from runtime.quants import FORMATS
 
 from . import cases
-from .cases import ATTENTION_SHAPES, QUANTS, Block, Case, Quantized, rng_of
+from .cases import ATTENTION_SHAPES, QUANTS, Block, Case, Cells, Quantized, rng_of
 from .machine import Machine
 
 ISAS = cpu.available()
@@ -185,3 +186,74 @@ def test_attention_is_the_same_alone_and_in_a_batch(isa):
     np.testing.assert_array_equal(attend(0, 40, 3), whole)
     for i in (0, 17, 39):
         np.testing.assert_array_equal(attend(i, i + 1, 2), whole[i : i + 1])
+
+
+def read_integers(machine, a8, width):
+    """What lies in integer form, as floats: its product with the unit matrix."""
+    unit = np.zeros((width, width // 32, 34), "u1")
+    unit[:, :, :2] = np.array([1.0], "<f2").view("u1")
+    rows = np.arange(width)
+    unit[rows, rows // 32, 2 + rows % 32] = 1
+    block = object.__new__(Block)
+    block.format, block.shape, block.raw = FORMATS["q8_0"], (width, width), unit.reshape(-1, 34)
+    return machine.op("matmul_quantized", a8, block)
+
+
+def both_ways(isa, threads, joined, parts):
+    """The results of one op and of those that it stands for; each is a function of a machine."""
+    results = []
+    for build in (joined, parts):
+        machine = Machine()
+        results.append(machine.run(*build(machine), isa=isa, threads=threads))
+    return zip(*results, strict=True)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("shape", [(1, 64), (1, 576), (2, 4096), (37, 96)])
+def test_seams_have_the_bits_of_their_parts(isa, threads, shape):
+    """And those are near the seam's own numpy body."""
+    rng = rng_of("seams", shape)
+    x, y = rng.normal(0, 3, shape).astype("f4"), rng.normal(0, 3, shape).astype("f4")
+    w = rng.normal(1, 0.5, shape[1]).astype("f4")
+    for name, operands, attrs in (
+        ("rms_norm", (x, w), {"eps": 1e-5}), ("add_rms_norm", (x, y, w), {"eps": 1e-5}),
+        ("swiglu", (x, y), {}), ("geglu", (x, y), {}),
+    ):  # fmt: skip
+        floats = {"rms_norm": 1, "add_rms_norm": 2}.get(name, 0)
+
+        def joined(machine, name=name, operands=operands, attrs=attrs, floats=floats):
+            outs = machine.op(f"{name}_quantize", *operands, **attrs)
+            *plain, integers = outs if floats else (outs,)
+            return *plain, read_integers(machine, integers, shape[1])
+
+        def parts(machine, name=name, operands=operands, attrs=attrs, floats=floats):
+            outs = machine.op(name, *operands, **attrs)
+            plain = outs if isinstance(outs, tuple) else (outs,)
+            return *plain[:floats], read_integers(machine, machine.op("quantize_rows", plain[-1]), shape[1])
+
+        want = OPS[f"{name}_quantize"].reference(*operands, **attrs)
+        for (one, other), body in zip(
+            both_ways(isa, threads, joined, parts), want if floats else (want,), strict=True
+        ):
+            np.testing.assert_array_equal(one, other)
+            np.testing.assert_allclose(one, body, rtol=0, atol=np.abs(body).max() / 120)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("name", ["f32", "f16"])
+@pytest.mark.parametrize("halves", [0, 1])
+def test_a_rotation_and_its_store(isa, name, halves):
+    rng = rng_of("rope store", name)
+    x, table = rng.normal(0, 1, (5, 2, 40)).astype("f4"), rng.normal(0, 1, (5, 18, 2)).astype("f4")
+    before = rng.normal(0, 1, (64, 2, 40)).astype({"f32": "f4", "f16": "f2"}[name])
+    where = np.array([7, 3, 63, 0, 12], "i4")
+    operands = (x, table, Cells(before, name), where)
+    check(isa, Case("rope_store", operands, {"halves": halves}, 1e-3 if name == "f16" else 1e-6, 1e-5), 2)
+
+    def parts(machine):
+        return (machine.op("store", machine.op("rope", x, table, halves=halves), Cells(before, name), where),)
+
+    ways = both_ways(isa, 3, lambda machine: (machine.op("rope_store", *operands, halves=halves),), parts)
+    for one, other in ways:
+        np.testing.assert_array_equal(one, other)
