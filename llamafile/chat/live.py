@@ -18,6 +18,11 @@ def cells(line: str) -> int:
     return cell_len(_CONTROL.sub("", line))
 
 
+def marks(line: str) -> int:
+    """How many characters a line has, without colours and spaces."""
+    return len("".join(_CONTROL.sub("", line).split()))
+
+
 class Live:
     """Lines at the end of the screen, the cursor behind the last one; above them nothing is ever touched again."""
 
@@ -25,15 +30,17 @@ class Live:
         """`write` puts text on the terminal, `size` gives its columns and rows."""
         self._write, self._size = write, size
         self._shown: list[str] = []
-        self._gone = 0  # lines of this block that have left at the top of the screen
+        # Of each line of this block that has left at the top of the screen: its characters without spaces, whose sum is
+        # the same however lines are folded.
+        self._gone: list[int] = []
         self._columns = size()[0]
 
     def show(self, lines: list[str]) -> None:
         """Make the changing end read so; lines that a smaller screen pushed out at the top stay as they were."""
         columns, rows = self._size()
-        if columns != self._columns and self._gone:  # folded anew: as many lines as there are stay in reach
-            self._gone = max(0, len(lines) - len(self._shown))
-        lines = lines[self._gone :]
+        if columns != self._columns:
+            self._refold(lines, columns, rows)
+        lines = lines[len(self._gone) :]
         same = self._same(lines) if columns == self._columns else 0
         old = self._shown
         if same == len(old) == len(lines):
@@ -47,8 +54,28 @@ class Live:
         self._put(text + "".join("\r\n" + line for line in lines[same + 1 :]))
         self._columns = columns
         room = max(1, rows - 1)
-        self._gone += max(0, len(lines) - room)
+        self._part(lines[: max(0, len(lines) - room)])
         self._shown = lines[-room:] if lines else []
+
+    def _part(self, lines: list[str]) -> None:
+        """Count lines that leave at the top."""
+        self._gone += map(marks, lines)
+
+    def _refold(self, lines: list[str], columns: int, rows: int) -> None:
+        """The width has changed: find how many of the new lines hold what is out of reach, by the characters in it.
+
+        A narrower terminal has folded what was shown, and pushed some of it out.
+        """
+        heights = [max(1, -(-cells(line) // columns)) for line in self._shown]
+        while sum(heights) > rows and len(heights) > 1:
+            self._part(self._shown[:1])
+            del heights[0], self._shown[0]
+        left, self._gone = sum(self._gone), []
+        for line in lines if left else ():
+            left -= marks(line)
+            if left < 0:
+                break
+            self._part([line])
 
     def _same(self, lines: list[str]) -> int:
         """How many lines at the beginning are as they are on the screen."""
@@ -76,8 +103,8 @@ class Live:
 
     def leave(self, count: int) -> None:
         """Count the first `count` lines, fewer than there are, as being above; the next ones shown begin after them."""
-        here = max(0, count - self._gone)
-        self._gone = max(0, self._gone - count)
+        here = max(0, count - len(self._gone))
+        del self._gone[:count]
         self._shown = self._shown[here:]
 
     def commit(self, lines: list[str]) -> None:
@@ -85,4 +112,4 @@ class Live:
         self.show(lines)
         if lines:
             self._write("\r\n")
-        self._shown, self._gone = [], 0
+        self._shown, self._gone = [], []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import textwrap
 
 import pytest
 from rich.cells import cell_len
@@ -222,3 +223,27 @@ def test_live_writes_as_little_as_it_can():
     live.show(["one", "two three"])
     live.show(["one", "two three", "four"])
     assert [re.sub(r"\x1b\[\?7[lh]", "", text) for text in written] == ["one\r\ntwo", " three", "\r\nfour"]
+
+
+@pytest.mark.parametrize("narrower", [23, 40, 79, 200])
+def test_no_word_is_lost_when_the_width_changes(narrower):
+    """Lines that left at the top are told by their characters, however they are folded then."""
+    words = [f"word{number}" for number in range(400)]
+
+    def folded(count, columns):
+        return textwrap.wrap(" ".join(words[:count]), columns)
+
+    written: list[str] = []
+    size = [80, 10]
+    live = Live(written.append, lambda: (size[0], size[1]))
+    for count in (1, 150, 300):
+        live.show(folded(count, 79))
+    size[0] = narrower
+    written.clear()
+    live.commit(folded(400, narrower - 1))
+    repeated = re.findall(r"word\d+", "".join(written))
+    assert repeated == words[-len(repeated) :]
+    first = int(repeated[0].removeprefix("word"))
+    in_reach = min(9, 10 // -(-79 // narrower))  # of the lines, each folded into several rows
+    edge = int(re.findall(r"word(\d+)", folded(300, 79)[-in_reach])[0])
+    assert edge - len(folded(300, narrower - 1)[0].split()) < first <= edge

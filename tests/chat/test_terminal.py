@@ -182,11 +182,11 @@ def test_resizing_while_an_answer_is_written(start):
     chat.say("/dump").wait(r"<.im_end.>\n>>> Say", what=chat.all)
     dumped = re.sub(r"\s+", " ", chat.all("-J").split("<|im_start|>assistant")[-1].split(">>>")[0]).strip()
     dumped = dumped.removesuffix("<|im_end|>").strip()
-    # Lines that a terminal folds and unfolds again above its screen are out of reach: a few may be missing there.
-    assert dumped.startswith(words[:100])
-    assert dumped.endswith(words[-100:])
-    assert set(words.split()) <= set(dumped.split())
-    assert len(words) > len(dumped) / 2
+    # What a terminal folds into its past is out of reach: it may stand there once more, but no word is missing.
+    assert words.startswith(dumped[:100])
+    assert words.endswith(dumped[-100:])
+    assert set(dumped.split()) <= set(words.split())
+    assert len(words) < 3 * len(dumped)
 
 
 def test_manual_mode(start):
