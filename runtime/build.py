@@ -23,6 +23,7 @@ BUILD = ROOT.parent / "build"
 # Tiles are emulated there: so they are tested on processors without them too.
 SANITIZERS = ["-O1", "-g1", "-DLF_AMX_EMULATED",
               "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+RACES = ["-O1", "-g1", "-DLF_AMX_EMULATED", "-fsanitize=thread"]
 ABI = ("program.h", "call.h", "a8.h", "module.h")  # with the generated headers, what a GPU module must agree on
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 FLAGS = ["-std=gnu11", "-O3", "-g0", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-fno-math-errno", "-pthread"]
@@ -152,15 +153,20 @@ def extension_path(module):
     return ROOT.parent / (module.name.replace(".", os.sep) + suffix)
 
 
-def build(module, sanitize=False):
-    """Build a module for this machine in place (or, sanitized, under build/sanitized); return the extension's path."""
+def build(module, sanitize=False, races=False):
+    """Build a module for this machine; return the extension's path.
+
+    In place; or under build/sanitized with the sanitizers for memory and undefined behaviour, or under build/races with
+    the one for threads.
+    """
     # The ordinary build has made sure of the warnings; at another optimisation level other ones would come.
-    toolchain = Toolchain(flags=SANITIZERS, warnings=["-w"]) if sanitize else Toolchain()
-    kind = "sanitized" if sanitize else "native"
+    kind = "sanitized" if sanitize else "races" if races else "native"
+    checks = {"sanitized": SANITIZERS, "races": RACES}
+    toolchain = Toolchain(flags=checks[kind], warnings=["-w"]) if kind in checks else Toolchain()
     objects = compile_module(module, toolchain, BUILD / "objects" / kind / module.name)
     target = extension_path(module)
-    if sanitize:
-        target = BUILD / "sanitized" / target.relative_to(ROOT.parent)
+    if kind in checks:
+        target = BUILD / kind / target.relative_to(ROOT.parent)
     newest = max(o.stat().st_mtime_ns for o in objects)
     if not target.exists() or target.stat().st_mtime_ns < newest:
         link_module(module, toolchain, objects, target)

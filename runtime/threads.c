@@ -85,7 +85,8 @@ static void lf_reset_taken(lf_pool *pool) {
 
 static void lf_arrive(lf_pool *pool) {
     unsigned phase = atomic_load_explicit(&pool->phase, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&pool->arrived, 1, memory_order_acq_rel) == pool->active - 1) {
+    int others = pool->active - 1; /* read before arriving: afterwards the caller may set it for the next job */
+    if (atomic_fetch_add_explicit(&pool->arrived, 1, memory_order_acq_rel) == others) {
         atomic_store_explicit(&pool->arrived, 0, memory_order_relaxed);
         lf_reset_taken(pool);
         atomic_store(&pool->phase, phase + 1);
