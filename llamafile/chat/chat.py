@@ -102,7 +102,7 @@ class Chat:
         self._again += again
         answer = Answer(text)
         with self.screen.answer() as paper:
-            answer.receive(engine.scheduler, self._request(engine, ids), self.interrupt, paper)
+            answer.receive(engine.scheduler, self._request(engine, text, ids), self.interrupt, paper)
         result = answer.result
         self._slot = result.id_slot
         if answer.text or answer.thoughts or not self.interrupt.stopped:
@@ -116,7 +116,7 @@ class Chat:
             self.screen.note("the context was full: the model forgot the oldest half of it while it wrote")
         return bool(answer.text or answer.thoughts or not self.interrupt.stopped)
 
-    def _request(self, engine: Engine, ids: list[int]) -> object:
+    def _request(self, engine: Engine, text: str, ids: list[int]) -> object:
         from llamafile.cli.engine import parameters
         from llamafile.serving import Request
 
@@ -126,7 +126,8 @@ class Chat:
         stop = tuple(text.decode("utf-8", "replace") for text in self.given.reverse_prompts)
         shift = bool(options.context_shift) and options.n_predict != -2
         return Request(ids, params, n_predict=options.n_predict, stop=stop, n_keep=self._keep(engine, ids),
-                       context_shift=shift, special=options.special, constraint=engine.grammar,
+                       context_shift=shift, special=options.special,
+                       constraint=engine.wording.within(engine.grammar, text),
                        return_progress=len(ids) > LONG_PROMPT)
 
     def _keep(self, engine: Engine, ids: list[int]) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from llamafile.thinking import FAMILIES
+
 ANSWER, THOUGHT = "answer", "thought"
 # How models mark what they think: beginning and end.
-MARKS = (("<think>", "</think>"), ("[THINK]", "[/THINK]"), ("<seed:think>", "</seed:think>"))
+MARKS = tuple(dict.fromkeys((marks.opening, marks.closing) for marks in FAMILIES if not marks.channels))
 
 
 class Thoughts:

@@ -26,6 +26,7 @@ class Wording:
         self.plain = not own and choice is None
         self.template = "" if self.plain else chat_template.text_of(choice, own, model.file.label)
         self.variables = texts.template_variables(options)
+        self.budget = options.reasoning_budget, options.reasoning_budget_message
         self.bos, self.eos = ("" if token is None else tokenizer.piece(token, True).decode("utf-8", "replace")
                               for token in (tokenizer.bos, tokenizer.eos))
 
@@ -47,6 +48,14 @@ class Wording:
     def _render(self, messages: list[Message], answer: bool) -> str:
         return chat_template.render(self.template, messages, bos=self.bos, eos=self.eos, extra=self.variables,
                                     add_generation_prompt=answer)
+
+    def within(self, rule: Any, text: str) -> Any:
+        """Return what the answer to a text must follow so that it keeps to --reasoning-budget as well."""
+        if self.budget[0] < 0:
+            return rule
+        from llamafile import tool_calls
+
+        return tool_calls.plan(self.template).within(rule, self.tokenizer, text, *self.budget)
 
     def ids(self, text: str) -> list[int]:
         """Return the tokens of a whole conversation; a template may write the begin-of-text token itself."""

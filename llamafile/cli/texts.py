@@ -84,7 +84,19 @@ def template_choice(options: Options) -> str | None:
 
 
 def template_variables(options: Options) -> dict[str, object]:
-    """Return the further variables of --chat-template-kwargs; raises LlamafileError where it is no JSON object."""
+    """Return the further variables that flags give: what --reasoning and its kin say, then --chat-template-kwargs.
+
+    Raises LlamafileError where the latter is no JSON object.
+    """
+    told: dict[str, object] = {}
+    if options.reasoning != "auto" or options.reasoning_budget == 0:
+        told["enable_thinking"] = options.reasoning != "off" and options.reasoning_budget != 0
+    if options.reasoning_effort not in ("", "default"):
+        told["reasoning_effort"] = options.reasoning_effort
+    return {**told, **_given_variables(options)}
+
+
+def _given_variables(options: Options) -> dict[str, object]:
     if not options.chat_template_kwargs:
         return {}
     import json

@@ -76,14 +76,14 @@ FLAGS = (
     Flag("--reasoning-format", "reasoning_format", CHOICE, "auto", "Where the server puts thoughts: none leaves them "
          "in the answer's text, else they are its reasoning_content.",
          choices=("auto", "none", "deepseek", "deepseek-legacy"), env="LLAMA_ARG_THINK"),
-    without_effect("-rea --reasoning", MAYBE, "auto", "Whether the model thinks first.", _REASONING, choices=ON_OFF,
-                   env="LLAMA_ARG_REASONING", quiet=("auto", "on")),
-    without_effect("--reasoning-budget", INT, -1, "Tokens for thoughts.", _REASONING, env="LLAMA_ARG_THINK_BUDGET",
-                   quiet=(-1,)),
-    without_effect("--reasoning-budget-message", TEXT, "", "Text that ends a thought out of budget.", _REASONING,
-                   env="LLAMA_ARG_THINK_BUDGET_MESSAGE"),
-    without_effect("--reasoning-effort", TEXT, "", "Effort named to the template.", _REASONING,
-                   env="LLAMA_ARG_REASONING_EFFORT", quiet=("default",)),
+    Flag("-rea --reasoning", "reasoning", MAYBE, "auto", "Whether the model thinks first: told to its chat template as "
+         "enable_thinking, unless auto.", choices=ON_OFF, env="LLAMA_ARG_REASONING"),
+    Flag("--reasoning-budget", "reasoning_budget", INT, -1, "Tokens for thoughts, after which the server and the chat "
+         "have the model answer; 0 for none, -1 for as many as it likes.", low=-1, env="LLAMA_ARG_THINK_BUDGET"),
+    Flag("--reasoning-budget-message", "reasoning_budget_message", TEXT, "", "Text that ends a thought out of budget.",
+         env="LLAMA_ARG_THINK_BUDGET_MESSAGE"),
+    Flag("--reasoning-effort", "reasoning_effort", TEXT, "", "Effort told to the chat template as reasoning_effort.",
+         env="LLAMA_ARG_REASONING_EFFORT"),
     without_effect("--reasoning-preserve", SWITCH, True, "Keep thoughts in the history.", off="--no-reasoning-preserve",
                    env="LLAMA_ARG_REASONING_PRESERVE"),
     Flag("--nothink", "nothink", SWITCH, False, "In the terminal chat, do not show what the model thinks first."),

@@ -18,7 +18,7 @@ class Lazy:
     """A grammar behind a trigger; made and used as a Grammar is.
 
     `trigger` is a compiled pattern over bytes, looked for in the answer as it comes, its control tokens written out.
-    The grammar's text begins at the pattern's group `call`, or behind the match where it has none. `thought` is the
+    The grammar's text begins at the pattern's group `call`, or behind the match where it took no part. `thought` is the
     pair of marks around what is thought and never looked into; `thinking` says that the prompt ends with the first.
     Text that the grammar does not allow at the trigger sets nothing off: the answer goes on freely.
     """
@@ -100,7 +100,7 @@ class LazyMatcher:
             return
         start = max(self._from, before - BACK) if before - self._from > HEAD else self._from
         for match in self.lazy.trigger.finditer(bytes(self._text[self._from :]), start - self._from):
-            begin = match.start("call") if "call" in match.re.groupindex else match.end()
+            begin = match.start("call") if match.groupdict().get("call") is not None else match.end()
             inner = self.grammar.matcher()
             if inner.accept_bytes(bytes(self._text[self._from + begin :])):
                 self._inner = inner

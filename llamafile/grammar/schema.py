@@ -32,14 +32,16 @@ COMMA = (SEQUENCE, ((TEXT, b","), WS))
 COLON = (SEQUENCE, ((TEXT, b":"), WS))
 
 
-def read(text: Any, root: str = "root") -> dict[str, tuple]:
+def read(text: Any, root: str = "root", spelling: Any = strings) -> dict[str, tuple]:
     """Return the rules of a schema, given as text or as what json.loads makes of it; raise LlamafileError.
 
-    All but that of white space have names that begin with `root`, which is the name of the first.
+    All but that of white space have names that begin with `root`, which is the name of the first. `spelling` says how
+    texts and names are written where that is not as in JSON: it has `strings`' literal, of_length, matching, name,
+    any_name and other_name.
     """
     try:
         schema = _parsed(text)
-        reader = Reader(schema, root)
+        reader = Reader(schema, root, spelling)
         reader.rules[root] = reader.expression(schema, "$")
     except Problem as wrong:
         raise LlamafileError(f"JSON schema: {wrong}") from None
@@ -66,8 +68,8 @@ def _no_constant(name: str) -> None:
 class Reader:
     """Makes rules of a schema; `rules` has those that expressions call."""
 
-    def __init__(self, root: Any, prefix: str) -> None:
-        self.root, self.prefix = root, prefix
+    def __init__(self, root: Any, prefix: str, spelling: Any = strings) -> None:
+        self.root, self.prefix, self.spelling = root, prefix, spelling
         self.rules: dict[str, tuple] = {SPACE: SPACE_RULE}
         self.depth = self.visits = 0
         self._named: dict[str, str] = {}  # references: the names of their rules
@@ -150,16 +152,25 @@ class Reader:
                   ("number" in types and kind_of(v) == "integer")]
         if not values:
             raise Problem(path, "no value is left that it accepts")
-        return _choice([written(value) for value in values])
+        return _choice([self.written(value) for value in values])
+
+    def written(self, value: Any) -> tuple:
+        """Return one value, its white space free as elsewhere."""
+        if isinstance(value, dict):
+            spell = self.spelling.name
+            return _row(b"{", [(SEQUENCE, (spell(k), COLON, self.written(v))) for k, v in value.items()], b"}")
+        if isinstance(value, list):
+            return _row(b"[", [self.written(v) for v in value], b"]")
+        return self.spelling.literal(value) if isinstance(value, str) else (TEXT, json.dumps(value).encode())
 
     def anything(self) -> tuple:
         """Return any JSON value."""
         names = {kind: f"{self.prefix}-{kind}" for kind in ("value", "string", "object", "array")}
         if names["value"] not in self.rules:
             calls = {kind: (CALL, name) for kind, name in names.items()}
-            member = (SEQUENCE, (calls["string"], COLON, calls["value"]))
+            member = (SEQUENCE, (self.spelling.any_name(), COLON, calls["value"]))
             words = [(TEXT, word) for word in (b"true", b"false", b"null")]
-            self.rules[names["string"]] = strings.of_length(0, None)
+            self.rules[names["string"]] = self.spelling.of_length(0, None)
             self.rules[names["object"]] = between(b"{", [member], b"}", 0, None)
             self.rules[names["array"]] = between(b"[", [calls["value"]], b"]", 0, None)
             self.rules[names["value"]] = (CHOICE, (calls["string"], calls["object"], calls["array"], NUMBER, *words))
@@ -198,7 +209,7 @@ class Reader:
             raise Problem(f"{path}/{kinds[1]}", f"cannot be served beside {kinds[0]}")
         if pattern is not None:
             try:
-                return strings.matching(pattern)
+                return self.spelling.matching(pattern)
             except ValueError as wrong:
                 raise Problem(f"{path}/pattern", str(wrong)) from None
         if form is not None:
@@ -206,9 +217,9 @@ class Reader:
                 raise Problem(f"{path}/format", f"{form!r} is not known; {', '.join(strings.FORMATS)} are")
             name = f"{self.prefix}-format-{form}"
             if name not in self.rules:
-                self.rules[name] = strings.matching(strings.FORMATS[form], whole=True)
+                self.rules[name] = self.spelling.matching(strings.FORMATS[form], whole=True)
             return CALL, name
-        return strings.of_length(*schema_merge.sizes(rest, "minLength", "maxLength", path))
+        return self.spelling.of_length(*schema_merge.sizes(rest, "minLength", "maxLength", path))
 
 
 def between(opening: bytes, parts: list, closing: bytes, least: int, most: int | None) -> tuple:
@@ -224,18 +235,6 @@ def between(opening: bytes, parts: list, closing: bytes, least: int, most: int |
 
 def _choice(ways: list) -> tuple:
     return ways[0] if len(ways) == 1 else (CHOICE, tuple(ways))
-
-
-def written(value: Any) -> tuple:
-    """Return one JSON value, its white space free as elsewhere."""
-    if isinstance(value, dict):
-        members = [(SEQUENCE, (strings.literal(k), COLON, written(v))) for k, v in value.items()]
-        return _row(b"{", members, b"}")
-    if isinstance(value, list):
-        return _row(b"[", [written(v) for v in value], b"]")
-    if isinstance(value, str):
-        return strings.literal(value)
-    return (TEXT, json.dumps(value).encode())
 
 
 def _row(opening: bytes, parts: list, closing: bytes) -> tuple:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from . import strings
 from .network import CALL, CHOICE, EMPTY, NEVER, REPEAT, SEQUENCE, TEXT
 from .schema import COLON, COMMA, WS, between
 from .schema_keys import Problem, at_least, at_most
@@ -24,12 +23,12 @@ def object_of(reader: Reader, rest: dict, path: str) -> tuple:
         raise Problem(f"{path}/minProperties", "cannot be more than the members that are required")
     if most is not None and (most < len(listed) or others is not False):
         raise Problem(f"{path}/maxProperties", "cannot be fewer than the members that are listed")
-    parts = [(name, _member(strings.literal(name), reader.expression(schema, f"{path}/properties/{name}")),
+    parts = [(name, _member(reader.spelling.name(name), reader.expression(schema, f"{path}/properties/{name}")),
               name in needed) for name, schema in listed.items()]
     tail = EMPTY
     if others is not False:
         value = reader.expression(others, f"{path}/additionalProperties")
-        tail = (REPEAT, (SEQUENCE, (COMMA, _member(strings.other_than(listed), value))), 0, None)
+        tail = (REPEAT, (SEQUENCE, (COMMA, _member(reader.spelling.other_name(listed), value))), 0, None)
     inner = _chain(reader, [part for _, part, _ in parts], [need for _, _, need in parts], tail)
     return (SEQUENCE, ((TEXT, b"{"), WS, inner, (TEXT, b"}")))
 
@@ -62,7 +61,7 @@ def _map(reader: Reader, others: Any, least: int, most: int | None, path: str) -
     """Return the objects with any names; as a name may come twice, more than one at least cannot be promised."""
     if least > 1:
         raise Problem(f"{path}/minProperties", "more than 1 cannot be served where the names are free")
-    member = _member(strings.of_length(0, None), reader.expression(others, f"{path}/additionalProperties"))
+    member = _member(reader.spelling.any_name(), reader.expression(others, f"{path}/additionalProperties"))
     return between(b"{", [member], b"}", least, most)
 
 

@@ -62,12 +62,22 @@ def matching(pattern: str, whole: bool = False) -> tuple:
 _UNITS = (CHOICE, ((CHARS, _RAW), *(_escape(ord(c)) for c in _SHORT)))
 
 
-def other_than(names) -> tuple:
-    """Return the strings that are none of these."""
+def name(text: str) -> tuple:
+    """Return the name of a member, which in JSON is a string."""
+    return literal(text)
+
+
+def any_name() -> tuple:
+    """Return the names that a member may have."""
+    return of_length(0, None)
+
+
+def other_name(names) -> tuple:
+    """Return the names that are none of these."""
     tree: dict = {}
-    for name in names:
+    for each in names:
         at = tree
-        for unit in name:
+        for unit in each:
             at = at.setdefault(unit, {})
         at[None] = None
     return (SEQUENCE, (QUOTE, _none_of(tree), QUOTE))

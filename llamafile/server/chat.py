@@ -53,11 +53,19 @@ class Chat:
         field = self.response[2] if self.response else "tools"
         with generation.naming(field):
             rule = self.plan.constraint(self.served.tokenizer, self.prompt)
+        rule = self.plan.within(self.served.rule if rule is None else rule, self.served.tokenizer, self.prompt,
+                                *self._budget())
         found = generation.requests(self.served, [self.ids], {**body, **_probs(body)}, rule=rule,
                                     choices=body.get("n", body.get("n_cmpl", 1)))
         for request in found:
             request.special = request.special or self.plan.special
         return found
+
+    def _budget(self) -> tuple[int, str]:
+        """Return how many tokens may be thought, and what is said where they do not do."""
+        body, options = self.body, self.served.options
+        tokens = body.get("reasoning_budget_tokens", body.get("thinking_budget_tokens", options.reasoning_budget))
+        return tokens, body.get("reasoning_budget_message", options.reasoning_budget_message)
 
     def answer(self) -> Answer:
         """Return what takes one answer apart."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llamafile.server.errors import unsupported
 from llamafile.server.schema import (
+    INT32,
     anything,
     boolean,
     choice,
@@ -59,6 +60,9 @@ TEMPLATE: dict[str, Any] = {
     "chat_template_kwargs": mapping("further variables for the chat template"),
     "add_generation_prompt": boolean("end the prompt where the model's answer begins"),
     "reasoning_effort": text("handed to the chat template", most=40),
+    "reasoning_budget_tokens": integer(-1, INT32, "tokens for thoughts, after which the model answers; -1 for any"),
+    "thinking_budget_tokens": integer(-1, INT32, "the same"),
+    "reasoning_budget_message": text("what ends a thought out of budget", most=4096),
     "reasoning_format": choice("auto", "none", "deepseek", "deepseek-legacy", about="where thoughts go"),
 }
 

@@ -77,6 +77,8 @@ def as_chat(body: dict[str, Any]) -> dict[str, Any]:
     if body.get("thinking", {}).get("type") in ("enabled", "disabled"):
         more = {"enable_thinking": body["thinking"]["type"] == "enabled"}
         found["chat_template_kwargs"] = {**more, **body.get("chat_template_kwargs", {})}
+        if more["enable_thinking"] and "budget_tokens" in body["thinking"]:
+            found["reasoning_budget_tokens"] = body["thinking"]["budget_tokens"]
     return found
 
 

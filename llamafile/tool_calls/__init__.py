@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from llamafile.errors import LlamafileError
+from llamafile.thinking import marks_of
 
 from .formats import GENERIC, choose
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from llamafile.thinking import Marks
     from llamafile.tokens import Tokenizer
 
     from .parser import Parser
@@ -34,8 +36,9 @@ def plan(template: str, tools: Sequence[dict[str, Any]] | None = None, tool_choi
 
     `template` is the model's own chat template, `tools` and `tool_choice` are as OpenAI has them: "auto", "none",
     "required" or an object that names a function. `response` is a kind and text for grammar.compile that the answer
-    itself must follow, behind what is thought; not to be given with tools that may be called. Raise LlamafileError,
-    whose text begins with the field's name, for what cannot be served.
+    itself must follow, behind what is thought; with tools that may be called it is a JSON schema, and the answer calls
+    of tools or what the schema accepts. Raise LlamafileError, whose text begins with the field's name, for what cannot
+    be served.
     """
     return Plan(template, list(tools or ()), tool_choice, parallel, reasoning_format, response)
 
@@ -51,14 +54,14 @@ class Plan:
         if reasoning_format not in REASONING_FORMATS:
             raise LlamafileError(f"reasoning_format: {reasoning_format!r} is none of {', '.join(REASONING_FORMATS)}")
         self.must, functions = _chosen(tool_choice, functions)
-        if response is not None and functions:
-            raise LlamafileError("tools: cannot be called where the answer must follow a grammar or a schema")
+        if response is not None and functions and response[0] != "json_schema":
+            raise LlamafileError("tools: cannot be called where the answer must follow a grammar; give a JSON schema")
         self._given, self._functions, self._response = tools, functions, response
         self.parallel = parallel
         self._format = choose(template) if functions else None
         self.format = self._format.name if self._format else "none"
+        self._marks = marks_of(template)
         self._splits = reasoning_format != "none"
-        self._thinks = "<think>" in template
 
     @property
     def tools(self) -> list[dict[str, Any]] | None:
@@ -68,7 +71,7 @@ class Plan:
     @property
     def special(self) -> bool:
         """Whether the parser must see control tokens written out."""
-        return self._format is not None or (self._splits and self._thinks)
+        return self._format is not None or (self._marks is not None and (self._splits or self._marks.channels))
 
     def messages(self, messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the messages for the template; where it knows nothing of tools, with all about them as text."""
@@ -79,30 +82,39 @@ class Plan:
                                  self.parallel)
         return [_with_objects(message) for message in messages]
 
+    def within(self, rule: Any, tokenizer: Tokenizer, prompt: str, budget: int, message: str = "") -> Any:
+        """Return a rule (or None) whose answer thinks for no more than `budget` tokens, the last of them a message."""
+        if budget < 0 or self._marks is None:
+            return rule
+        from .budget import Budget
+
+        return Budget(rule, tokenizer, self._marks, budget, message, self._thinking(prompt))
+
     def constraint(self, tokenizer: Tokenizer, prompt: str = "") -> Any:
         """Return what the answer to a rendered prompt must follow (Grammar or Lazy), or None."""
         thinking = self._thinking(prompt)
-        if self._response is not None:
-            return _response(self._response, tokenizer, thinking)
         if self._format is None:
-            return None
+            return None if self._response is None else _response(self._response, tokenizer, self._marks, thinking)
         from .constraint import Calls
 
-        calls = Calls(self._format, self._functions, tokenizer, self.parallel, self._opened(prompt))
-        return calls.at_once(thinking, self._thinks) if self.must else calls.behind_trigger(thinking, self._thinks)
+        calls = Calls(self._format, self._functions, tokenizer, self.parallel, self._opened(prompt), self._marks)
+        if self.must:
+            return calls.at_once(thinking)
+        return calls.behind_trigger(thinking) if self._response is None else calls.or_else(self._response[1], thinking)
 
     def parser(self, prompt: str = "") -> Parser:
         """Return what takes the answer to a rendered prompt apart."""
         from .parser import Parser
 
         schemas = {function["name"]: function.get("parameters") or {} for function in self._functions}
-        return Parser(self._format, schemas, several=self.parallel, thinking=self._splits and self._thinking(prompt),
-                      thinks=self._splits and self._thinks, opened=self._opened(prompt))
+        marks = self._marks if self._marks is not None and (self._splits or self._marks.channels) else None
+        return Parser(self._format, schemas, several=self.parallel, marks=marks,
+                      thinking=self._splits and self._thinking(prompt), opened=self._opened(prompt),
+                      strict=self._response is not None)
 
-    @staticmethod
-    def _thinking(prompt: str) -> bool:
+    def _thinking(self, prompt: str) -> bool:
         """Whether a prompt ends inside what is thought."""
-        return prompt.rstrip().endswith("<think>")
+        return self._marks is not None and prompt.rstrip().endswith(self._marks.opening)
 
     def _opened(self, prompt: str) -> bool:
         return self._format is not None and prompt.endswith(self._format.trigger)
@@ -162,11 +174,13 @@ def _chosen(choice: Any, functions: list[dict[str, Any]]) -> tuple[bool, list[di
     return True, found[:1]
 
 
-def _response(response: tuple[str, Any], tokenizer: Tokenizer, thinking: bool) -> Any:
+def _response(response: tuple[str, Any], tokenizer: Tokenizer, marks: Marks | None, thinking: bool) -> Any:
     import re
 
     from llamafile import grammar
     from llamafile.grammar.lazy import Lazy
 
     found = grammar.compile(*response, tokenizer, blanks_first=thinking)
-    return Lazy(found, re.compile(rb"</think>"), tokenizer) if thinking else found
+    if not thinking or marks is None:
+        return found
+    return Lazy(found, re.compile(re.escape(marks.closing.encode())), tokenizer)

@@ -25,7 +25,7 @@ def named(text: str, tools: Any) -> tuple[str, str] | None:
         return None
     if isinstance(call.get("function"), dict):
         call = call["function"]
-    name = call.get("name", call.get("function"))
+    name = call.get("name", call.get("tool_name", call.get("function")))
     found = call.get("arguments", call.get("parameters", {}))
     if not isinstance(name, str) or name not in tools:
         return None

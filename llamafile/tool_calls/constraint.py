@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from llamafile.errors import LlamafileError
-from llamafile.grammar import of_rules, schema
+from llamafile.grammar import of_rules, schema, strings
 from llamafile.grammar.gbnf import complement
 from llamafile.grammar.lazy import Lazy
 from llamafile.grammar.network import CALL, CHARS, CHOICE, EMPTY, LAST, REPEAT, SEQUENCE, TEXT, TOKENS
@@ -18,77 +18,104 @@ if TYPE_CHECKING:
     from typing import Any
 
     from llamafile.grammar import Grammar
+    from llamafile.thinking import Marks
     from llamafile.tokens import Tokenizer
 
     from .formats import Format
 
-THOUGHT = ("<think>", "</think>")
 _WS = (CALL, schema.SPACE)
+_DIGIT = (CHARS, ((48, 57),))
 _ID = (CHARS, ((48, 57), (65, 90), (97, 122)))
+_NO_ARGUMENTS = {"type": "object", "properties": {}}
 
 
 class Calls:
     """Makes the grammar; `tools` are functions (name, parameters), in OpenAI's form without what is around them."""
 
     def __init__(self, format: Format, tools: Sequence[dict[str, Any]], tokenizer: Tokenizer, several: bool,
-                 opened: bool = False) -> None:
-        """`opened` says that the prompt ends with the first call's mark."""
+                 opened: bool = False, marks: Marks | None = None) -> None:
+        """`opened` says that the prompt ends with the first call's mark; `marks` are those of thoughts."""
         self.format, self.tools, self.tokenizer, self.opened = format, tools, tokenizer, opened
-        self.several = several and format.several
+        self.several, self.marks = several, marks
         self.rules: dict[str, tuple] = {}
 
-    def behind_trigger(self, thinking: bool, thinks: bool) -> Lazy:
+    def behind_trigger(self, thinking: bool) -> Lazy:
         """Return the grammar of what follows the first call's mark, that counts once the mark was written."""
-        found = of_rules({"root": self._calls(True), **self._made()}, self.tokenizer)
-        thought = (THOUGHT[0].encode(), THOUGHT[1].encode()) if thinks or thinking else None
+        form = self.format
+        ways = [self._calls(form, True), *(self._calls(loose, False) for loose in form.loose)]
+        found = of_rules({"root": (CHOICE, tuple(ways)), **self._made()}, self.tokenizer)
+        thought = (self.marks.opening.encode(), self.marks.closing.encode()) if self.marks is not None else None
         return Lazy(found, self._trigger(), self.tokenizer, thought, thinking)
 
-    def at_once(self, thinking: bool, thinks: bool) -> Grammar | Lazy:
+    def at_once(self, thinking: bool) -> Grammar | Lazy:
         """Return the grammar of an answer that is calls, what is thought before them aside."""
-        calls: tuple = (SEQUENCE, (_WS, self._calls(self.opened)))
-        if thinks and not thinking:
-            opening = self._marked(THOUGHT[0], (THOUGHT[0],))
-            thoughts = (SEQUENCE, (opening, self.until(THOUGHT[1]), _WS))
-            calls = (CHOICE, (calls, (SEQUENCE, (thoughts, calls))))
-        found = of_rules({"root": calls, **self._made()}, self.tokenizer)
-        if not thinking:
+        return self._behind_thoughts((SEQUENCE, (_WS, self._calls(self.format, self.opened))), thinking)
+
+    def or_else(self, answer: Any, thinking: bool) -> Grammar | Lazy:
+        """Return the grammar of an answer that is calls or what a JSON schema accepts, what is thought aside."""
+        self.rules |= schema.read(answer, "answer")
+        said = [self._marked(mark, (mark,)) for mark in self.marks.said if mark] if self.marks is not None else []
+        text: tuple = (CALL, "answer")
+        if said:
+            text = (CHOICE, (text, (SEQUENCE, (said[0], _WS, text, _WS, said[1]))))
+        if self.marks is not None and self.marks.channels:
+            mark = "<|channel|>final<|message|>"
+            text = (SEQUENCE, (self._marked(mark, ("<|channel|>", "<|message|>")), text))
+        calls = self._calls(self.format, self.opened)
+        return self._behind_thoughts((SEQUENCE, (_WS, (CHOICE, (calls, text)))), thinking)
+
+    def _behind_thoughts(self, answer: tuple, thinking: bool) -> Grammar | Lazy:
+        marks = self.marks
+        if marks is not None and not thinking:
+            thoughts = (SEQUENCE, (self._thought(marks.opening), self.until(marks.closing), _WS))
+            answer = (CHOICE, (answer, (SEQUENCE, (thoughts, answer))))
+        found = of_rules({"root": answer, **self._made()}, self.tokenizer)
+        if marks is None or not thinking:
             return found
-        return Lazy(found, re.compile(re.escape(THOUGHT[1].encode())), self.tokenizer)
+        return Lazy(found, re.compile(re.escape(marks.closing.encode())), self.tokenizer)
+
+    def _thought(self, text: str) -> tuple:
+        return self._marked(text, tuple(re.findall(r"<\|\w+\|>", text)) or (text,))
 
     def _made(self) -> dict[str, tuple]:
         return {schema.SPACE: schema.SPACE_RULE, **self.rules}
 
     def _trigger(self) -> re.Pattern[bytes]:
-        names = b"|".join(re.escape(tool["name"].encode()) for tool in self.tools)
-        mark = re.escape(self.format.trigger.encode())
-        if self.format.style == "channels":
+        form, names = self.format, b"|".join(re.escape(tool["name"].encode()) for tool in self.tools)
+        mark = re.escape(form.trigger.encode())
+        if form.style == "channels":
             return re.compile(rb"(?:%s|%s)(?P<call>(?:%s)\n)" % (rb"\A" if self.opened else mark, mark, names))
-        if not self.format.alone:
-            return re.compile(mark)
-        tag = re.escape(PYTHON_TAG.encode())
-        return re.compile(rb'\A\s*(?:%s\s*)?(?P<call>\{\s*"name"\s*:\s*"(?:%s)")' % (tag, names))
+        if form.style == "harmony":
+            return re.compile(rb"to=functions\.(?P<call>(?:%s) )" % names)
+        object = rb'\{\s*"name"\s*:\s*"(?:%s)"' % names
+        if form.alone:
+            return re.compile(rb"\A\s*(?:%s\s*)?(?P<call>%s)" % (re.escape(PYTHON_TAG.encode()), object))
+        if form.loose:
+            return re.compile(rb"\A\s*(?P<call>(?:```(?:json)?\s*)?%s)|%s" % (object, mark))
+        return re.compile(mark)
 
-    def _calls(self, after_mark: bool) -> tuple:
+    def _calls(self, form: Format, after_mark: bool) -> tuple:
         """Return one call or more; `after_mark` leaves out the mark by which the first is known."""
-        form = self.format
-        one = (CHOICE, tuple(self._call(tool, number) for number, tool in enumerate(self.tools)))
-        self.rules["call"] = one
-        again = (SEQUENCE, (self._text(form.separator), (CALL, "call")))
-        more = (REPEAT, again, 0, None) if self.several else EMPTY
+        rule = f"call-{form.name}"
+        self.rules[rule] = (CHOICE, tuple(self._call(form, tool, number) for number, tool in enumerate(self.tools)))
+        again = (SEQUENCE, (self._text(form.separator), (CALL, rule)))
+        more = (REPEAT, again, 0, None) if self.several and form.several else EMPTY
         if after_mark and not form.begin and not form.alone:
-            first = (CHOICE, tuple(self._call(tool, number, form.trigger) for number, tool in enumerate(self.tools)))
-            return (SEQUENCE, (first, more))
+            known = form.head if form.style == "harmony" else form.trigger
+            ways = (self._call(form, tool, number, known) for number, tool in enumerate(self.tools))
+            return (SEQUENCE, ((CHOICE, tuple(ways)), more))
         begin = form.begin.removeprefix(form.trigger) if after_mark else form.begin
-        return (SEQUENCE, (self._text(begin), (CALL, "call"), more, self._text(form.end)))
+        return (SEQUENCE, (self._text(begin), (CALL, rule), more, self._text(form.end)))
 
-    def _call(self, tool: dict[str, Any], number: int, without: str = "") -> tuple:
-        form = self.format
-        parts = [self._text(form.head.removeprefix(without)), (TEXT, tool["name"].encode()), self._text(form.middle)]
-        parameters = tool.get("parameters") or {"type": "object", "properties": {}}
+    def _call(self, form: Format, tool: dict[str, Any], number: int, without: str = "") -> tuple:
+        head, name, middle = form.head.removeprefix(without), (TEXT, tool["name"].encode()), self._text(form.middle)
+        parts = [self._text(head), name, middle]
+        if form.style == "numbered":
+            before, after = head.split("0")
+            parts = [self._text(before), (REPEAT, _DIGIT, 1, 3), self._text(after), name, middle]
+        parameters = tool.get("parameters") or _NO_ARGUMENTS
         if form.style == "xml":
             arguments = self._xml(parameters, number)
-        elif form.style == "gemma":
-            return (SEQUENCE, (*parts, (TEXT, b"{"), self.until(f"}}{form.tail}", form.marks)))
         else:
             arguments = self._json(parameters, f"arguments{number}", number)
         if form.style == "mistral":
@@ -96,11 +123,19 @@ class Calls:
             return (SEQUENCE, (*parts, arguments, (REPEAT, id, 0, 1), self._text(" }")))
         return (SEQUENCE, (*parts, arguments, self._text(form.tail)))
 
+    @property
+    def _spelling(self) -> Any:
+        if self.format.style != "gemma":
+            return strings
+        from .gemma_spelling import Spelling
+
+        return Spelling(self.format.quote, self._control(self.format.quote))
+
     def _json(self, parameters: Any, name: str, number: int) -> tuple:
         """Return what a schema accepts, its rules under a name of their own."""
         if name not in self.rules:
             try:
-                self.rules |= schema.read(parameters, name)
+                self.rules |= schema.read(parameters, name, self._spelling)
             except LlamafileError as wrong:
                 raise LlamafileError(f"tool {self.tools[number]['name']!r}: {wrong}") from None
         return (CALL, name)
@@ -126,14 +161,12 @@ class Calls:
             value = {**value, "$defs": parameters.get("$defs", {})}
         return self._json(value, f"arguments{number}-{place}", number)
 
-    def until(self, ending: str, marks: tuple[str, ...] = ()) -> tuple:
+    def until(self, ending: str) -> tuple:
         """Return any text up to and with the first place where an ending stands."""
-        mark = next((m for m in marks if ending.endswith(m) and self._control(m) is not None), None)
-        if mark is not None:  # a control token is in no text
-            before = ending.removesuffix(mark)
-            others = [self._marked(m, marks) for m in marks if m != mark]
-            anything = (REPEAT, (CHOICE, ((CHARS, ((0, LAST),)), *others)), 0, None)
-            return (SEQUENCE, (anything, (TEXT, before.encode()), self._marked(mark, marks)))
+        mark = next((m for m in re.findall(r"<[^<>]+>", ending)[:1] if ending.startswith(m)), None)
+        if mark is not None and self._control(mark) is not None:  # a control token is in no text
+            anything = (REPEAT, (CHARS, ((0, LAST),)), 0, None)
+            return (SEQUENCE, (anything, self._marked(ending, tuple(re.findall(r"<[^<>]+>", ending)))))
         name = f"until-{ending}"
         for state in range(len(ending)):
             self.rules[f"{name}-{state}"] = self._after(ending, state, name)
