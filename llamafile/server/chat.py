@@ -36,9 +36,8 @@ class Chat:
         from llamafile import chat_template
 
         served, body = self.served, self.body
-        extra = {**served.template_variables, **body.get("chat_template_kwargs", {})}
-        if "reasoning_effort" in body:
-            extra.setdefault("reasoning_effort", body["reasoning_effort"])
+        effort = {"reasoning_effort": body["reasoning_effort"]} if "reasoning_effort" in body else {}
+        extra = {**served.template_variables, **effort, **body.get("chat_template_kwargs", {})}
         for name in ("messages", "tools", "bos_token", "eos_token", "documents", "add_generation_prompt"):
             extra.pop(name, None)
         return chat_template.render(
