@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .running import Running
+from .running import ENGINE, SOURCES, Running
 
 
 @pytest.fixture(scope="module")
@@ -28,3 +28,12 @@ def server(start, smollm2, tmp_path_factory):
     """The server most tests ask."""
     folder = tmp_path_factory.mktemp("slots")
     return start(smollm2, "--metrics", "--slot-save-path", str(folder), "-c", "2048", "--temp", "0")
+
+
+@pytest.fixture(scope="module", params=["sources", pytest.param("built", marks=pytest.mark.built)])
+def everywhere(request, start, smollm2):
+    """The same server, from the sources and from the built executable."""
+    if request.param == "built" and not ENGINE.exists():
+        pytest.skip("build/llamafile is not built; make executable")
+    program = SOURCES if request.param == "sources" else (str(ENGINE),)
+    return start(smollm2, "-c", "2048", "--temp", "0", program=program)

@@ -32,9 +32,10 @@ def write(path: Path, pieces: list[str], after: dict[str, str] | None = None) ->
     assert (np.argmax(codes @ output.T, 1) == following).all()
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("parrot")
-    for name, value in {"context_length": 2048, "vocab_size": len(texts), "block_count": 1, "embedding_length": WIDTH,
-                        "feed_forward_length": FF, "attention.head_count": 1, "attention.head_count_kv": 1,
-                        "attention.key_length": HEAD, "attention.value_length": HEAD, "rope.dimension_count": HEAD}.items():
+    keys = {"context_length": 2048, "vocab_size": len(texts), "block_count": 1, "embedding_length": WIDTH,
+            "feed_forward_length": FF, "attention.head_count": 1, "attention.head_count_kv": 1,
+            "attention.key_length": HEAD, "attention.value_length": HEAD, "rope.dimension_count": HEAD}
+    for name, value in keys.items():
         writer.add_uint32(f"llama.{name}", value)
     writer.add_float32("llama.attention.layer_norm_rms_epsilon", 1e-5)
     writer.add_tokenizer_model("llama")

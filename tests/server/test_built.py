@@ -13,11 +13,10 @@ import pytest
 
 from tests.cli.boxes import aligned
 
-from .running import ROOT, Running, events
+from .running import ENGINE, Running, events
 
 pytestmark = [pytest.mark.built, pytest.mark.models]
 
-ENGINE = ROOT / "build" / "llamafile"
 
 
 @pytest.fixture(scope="module")

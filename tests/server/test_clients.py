@@ -21,23 +21,23 @@ WEATHER = {"name": "get_weather", "description": "Tells the weather in a city.",
 
 
 @pytest.fixture(scope="module")
-def client(server):
-    with openai.OpenAI(base_url=server.url + "/v1", api_key="sk-no-key-required", max_retries=0) as found:
+def client(everywhere):
+    with openai.OpenAI(base_url=everywhere.url + "/v1", api_key="sk-no-key-required", max_retries=0) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def claude(server):
-    with anthropic.Anthropic(base_url=server.url, api_key="none", max_retries=0) as found:
+def claude(everywhere):
+    with anthropic.Anthropic(base_url=everywhere.url, api_key="none", max_retries=0) as found:
         yield found
 
 
-def test_chat(client, server):
+def test_chat(client, everywhere):
     found = client.chat.completions.create(model="LLaMA_CPP", messages=MESSAGES, max_tokens=30)
     assert found.object == "chat.completion" and found.model == "LLaMA_CPP" and found.id.startswith("chatcmpl-")
     choice = found.choices[0]
-    prompt = server.post("/apply-template", {"messages": MESSAGES}).json()["prompt"]
-    by_hand = server.post("/completion", {"prompt": prompt, "n_predict": 30}).json()["content"]
+    prompt = everywhere.post("/apply-template", {"messages": MESSAGES}).json()["prompt"]
+    by_hand = everywhere.post("/completion", {"prompt": prompt, "n_predict": 30}).json()["content"]
     assert choice.message.content.strip() == by_hand.strip() != "" and choice.message.role == "assistant"
     assert choice.finish_reason in ("stop", "length") and choice.index == 0
     assert found.usage.total_tokens == found.usage.prompt_tokens + found.usage.completion_tokens

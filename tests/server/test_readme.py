@@ -26,10 +26,10 @@ def lines():
 
 
 @pytest.mark.parametrize("line", lines())
-def test_it_runs(server, line):
+def test_it_runs(everywhere, line):
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
-    command = line.replace("http://127.0.0.1:8080", server.url).replace("curl ", "curl -sS --fail-with-body ", 1)
+    command = line.replace("http://127.0.0.1:8080", everywhere.url).replace("curl ", "curl -sS --fail-with-body ", 1)
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
     if "-N" in line:

@@ -61,8 +61,8 @@ def test_a_character_a_token(says, name):
         {"name": tool["function"]["name"], "input_schema": tool["function"]["parameters"]} for tool in TOOLS]}).json()
     blocks = [[b["type"], b.get("thinking", b.get("text", b.get("input")))] for b in message["content"]]
     thought, said, calls = expected
-    assert blocks == [*([["thinking", thought]] if thought else []), *([["text", said]] if said or not (calls or thought)
-                                                                                else []), *(["tool_use", arguments] for _, arguments in calls)]
+    texts = [kind for kind in (["thinking", thought], ["text", said]) if kind[1]]
+    assert blocks == [*texts, *(["tool_use", arguments] for _, arguments in calls)]
 
 
 QWEN = CASES["qwen3"]
@@ -74,8 +74,8 @@ def test_where_thoughts_go(says):
     assert plain["content"] == QWEN[2] and "reasoning_content" not in plain
     for form in ("auto", "deepseek"):
         body = {**ASKED, "reasoning_format": form}
-        assert parts(server.post("/v1/chat/completions", body).json()["choices"][0]["message"]) == QWEN[3:6] + (
-            ) == streamed(server, body)[0]
+        assert parts(server.post("/v1/chat/completions", body).json()["choices"][0]["message"]) == QWEN[3:]
+        assert streamed(server, body)[0] == QWEN[3:]
     found = server.post("/v1/responses", {"input": "x", "temperature": 0}).json()
     assert [item["type"] for item in found["output"]] == ["message"]
 
