@@ -84,9 +84,14 @@ _SAME = {"deepseek-coder": "deepseek", "llama2-sys": "llama2"}
 NAMES = tuple(sorted([*FORMATS, *_SAME]))
 
 
+def format_of(name: str) -> Format:
+    """Return a named format; KeyError for a name that is none."""
+    return FORMATS[_SAME.get(name, name)]
+
+
 def text_of_name(name: str) -> str:
     """Return the jinja text of a named format; KeyError for a name that is none."""
-    form = FORMATS[_SAME.get(name, name)]
+    form = format_of(name)
     system, user = _turn(form, "system", *form.system), _turn(form, "user", *form.user)
     if form.inside:
         system = "{% set ns.system %}" + system + "{% endset %}"

@@ -46,6 +46,12 @@ def render(
     extra: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the conversation as text; messages have `role` and `content`. LlamafileError for a template that fails."""
+    from llamafile import chat_turns
+
+    if not tools:
+        plain = chat_turns.render(template, messages, bos, eos, add_generation_prompt, extra or {})
+        if plain is not None:
+            return plain
     from jinja2.exceptions import TemplateError
 
     from llamafile import template_limits
@@ -60,6 +66,13 @@ def render(
     except (TemplateError, *_TEMPLATE_MISTAKES) as wrong:
         reason = " ".join(str(wrong).split()) or type(wrong).__name__
         raise LlamafileError(f"chat template: {reason}; choose another with --chat-template") from None
+
+
+def late(template: str) -> tuple[str, ...]:
+    """Return the modules that plain turns import when they are rendered: none where that needs no jinja."""
+    from llamafile import chat_turns
+
+    return () if chat_turns.known(template) else LATE
 
 
 def _environment() -> Any:

@@ -44,7 +44,7 @@ class Conversation:
         self.cache = prompt_file.PromptFile(options, timeline)
         self.cache.open()
         interrupt.listen()
-        sandbox.preload("cli", *chat_template.LATE)
+        sandbox.preload("cli", *chat_template.late(self.template))
 
     def _system_and_opening(self) -> tuple[str, str | None]:
         """-p is the system prompt, unless -sys gives one or there is only one turn: then it is the first turn."""

@@ -43,6 +43,8 @@ def warm(served: Served) -> None:
 
             try:
                 chat_template.render(served.template, [{"role": "user", "content": ""}])
+                for name in chat_template.LATE:  # for tools, where plain turns do without
+                    __import__(name)
             except Exception:  # whoever sends such a conversation is told
                 return
 
