@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from llamafile.server.growing import TEXT, THOUGHT, Growing
 from llamafile.server.openai_form import new_id
 
 TYPE_CHECKING = False
@@ -14,17 +15,18 @@ if TYPE_CHECKING:
     from llamafile.server.chat import Chat
     from llamafile.serving import Refused
 
+NAMES = {TEXT: "response.output_text", THOUGHT: "response.reasoning_text"}
 
 
-class Output:
+class Output(Growing):
     """Takes the text of an answer; every method returns the events to send where the answer is streamed."""
 
     def __init__(self, call: Call, chat: Chat) -> None:
-        self.body, self.answer = call.body, chat.answer()
+        super().__init__(chat.answer())
+        self.body = call.body
         self.model = call.body.get("model") or call.served.name
         self.id, self.created = new_id("resp_"), int(time.time())
         self.items: list[dict[str, Any]] = []
-        self.open: str = ""  # the kind of the item that still grows, with a call's number
         self.count = 0
 
     def begin(self) -> list[dict[str, Any]]:
@@ -32,16 +34,9 @@ class Output:
         return [self._event(f"response.{word}", response=self._object("in_progress")) for word in
                 ("created", "in_progress")]
 
-    def feed(self, text: str) -> list[dict[str, Any]]:
-        """Take more text."""
-        return self._take(self.answer.feed(text))
-
     def finish(self, result: Any) -> list[dict[str, Any]]:
         """Take the end of the answer."""
-        made = self._take(self.answer.close())
-        if not self.items:
-            made += self._switch("message")
-        made += self._close("completed" if result.stop_type in ("eos", "word") else "incomplete")
+        made = self.end(result.stop_type in ("eos", "word"))
         done = self.whole(result)
         return [*made, self._event(f"response.{done['status']}", response=done)]
 
@@ -65,67 +60,48 @@ class Output:
             incomplete_details=None if complete else {"reason": "max_output_tokens"},
         )  # fmt: skip
 
-    def _take(self, deltas: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        made: list[dict[str, Any]] = []
-        for delta in deltas:
-            if delta.get("reasoning_content"):
-                made += self._grow("reasoning", "response.reasoning_text.delta", delta["reasoning_content"])
-            if delta.get("content"):
-                made += self._grow("message", "response.output_text.delta", delta["content"])
-            for call in delta.get("tool_calls", ()):
-                made += self._switch(f"call {call['index']}", call)
-                words = call.get("function", {}).get("arguments")
-                if words:
-                    self.items[-1]["arguments"] += words
-                    made.append(self._event("response.function_call_arguments.delta", **self._place(), delta=words))
-        return made
-
-    def _grow(self, kind: str, name: str, words: str) -> list[dict[str, Any]]:
-        made = self._switch(kind)
-        self.items[-1]["content"][0]["text"] += words
-        more: dict[str, Any] = {"logprobs": []} if kind == "message" else {}
-        return [*made, self._event(name, **self._place(), content_index=0, delta=words, **more)]
-
-    def _switch(self, kind: str, call: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-        """Open an item of a kind unless one is open, and close the one before."""
-        if self.open == kind:
-            return []
-        made = self._close("completed")
-        self.open = kind
+    def opened(self, kind: str, call: dict[str, Any] | None) -> list[dict[str, Any]]:
+        """Begin an item."""
         if call is not None:
-            item: dict[str, Any] = {
+            self.items.append({
                 "type": "function_call", "id": new_id("fc_"), "call_id": call.get("id") or new_id("call_"),
                 "name": call.get("function", {}).get("name", ""), "arguments": "", "status": "in_progress",
-            }  # fmt: skip
-            self.items.append(item)
-            return [*made, self._event("response.output_item.added", output_index=len(self.items) - 1, item=dict(item))]
-        if kind == "message":
-            item = {"type": "message", "id": new_id("msg_"), "role": "assistant", "status": "in_progress"}
+            })  # fmt: skip
+            return [self._added(dict(self.items[-1]))]
+        if kind == TEXT:
+            item: dict[str, Any] = {"type": "message", "id": new_id("msg_"), "role": "assistant", "status": "in_progress"}
             part: dict[str, Any] = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
         else:
             item = {"type": "reasoning", "id": new_id("rs_"), "summary": [], "status": "in_progress"}
             part = {"type": "reasoning_text", "text": ""}
         self.items.append({**item, "content": [part]})
-        made.append(self._event("response.output_item.added", output_index=len(self.items) - 1,
-                                item={**item, "content": []}))
-        return [*made, self._event("response.content_part.added", **self._place(), content_index=0, part=dict(part))]
+        return [self._added({**item, "content": []}),
+                self._event("response.content_part.added", **self._place(), content_index=0, part=dict(part))]
 
-    def _close(self, status: str) -> list[dict[str, Any]]:
-        """Close the open item, if there is one."""
-        if not self.open:
-            return []
+    def _added(self, item: dict[str, Any]) -> dict[str, Any]:
+        return self._event("response.output_item.added", output_index=len(self.items) - 1, item=item)
+
+    def grown(self, kind: str, words: str) -> list[dict[str, Any]]:
+        """Add to the last item."""
+        item = self.items[-1]
+        if "content" not in item:
+            item["arguments"] += words
+            return [self._event("response.function_call_arguments.delta", **self._place(), delta=words)]
+        item["content"][0]["text"] += words
+        return [self._event(f"{NAMES[kind]}.delta", **self._place(), content_index=0, delta=words, **_beside(kind))]
+
+    def closed(self, whole: bool) -> list[dict[str, Any]]:
+        """End the last item."""
         item, made = self.items[-1], []
-        item["status"] = status
-        if item["type"] == "function_call":
+        item["status"] = "completed" if whole else "incomplete"
+        if "content" not in item:
             made.append(self._event("response.function_call_arguments.done", **self._place(), name=item["name"],
                                     arguments=item["arguments"]))
         else:
             part = item["content"][0]
-            name = "response.output_text.done" if item["type"] == "message" else "response.reasoning_text.done"
-            more: dict[str, Any] = {"logprobs": []} if item["type"] == "message" else {}
-            made.append(self._event(name, **self._place(), content_index=0, text=part["text"], **more))
+            made.append(self._event(f"{NAMES[self.open]}.done", **self._place(), content_index=0, text=part["text"],
+                                    **_beside(self.open)))
             made.append(self._event("response.content_part.done", **self._place(), content_index=0, part=part))
-        self.open = ""
         return [*made, self._event("response.output_item.done", output_index=len(self.items) - 1, item=item)]
 
     def _place(self) -> dict[str, Any]:
@@ -149,3 +125,7 @@ class Output:
             "tools": body.get("tools", []), "truncation": "disabled", "usage": None,
         }  # fmt: skip
         return {**found, **more}
+
+
+def _beside(kind: str) -> dict[str, Any]:
+    return {"logprobs": []} if kind == TEXT else {}
