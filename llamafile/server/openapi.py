@@ -67,7 +67,7 @@ def _operation(module: str, path: str, method: str) -> dict[str, Any]:
     kinds = {"text/plain": {"schema": {"type": "string"}}} if module in _TEXT else {
         "application/json": {"schema": {}}}
     if method == "post" and "stream" in _properties(endpoint.BODY):
-        kinds["text/event-stream"] = {"schema": {"type": "string"}}
+        kinds["text/event-stream"] = {"schema": {}}  # of the whole text, or of each event: readers differ
     error = {"description": "what was wrong", "content": {"application/json": {
         "schema": {"$ref": "#/components/schemas/Error"}}}}
     about = (endpoint.__doc__ or "").partition(": ")[2].strip()

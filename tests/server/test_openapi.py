@@ -12,7 +12,8 @@ import pytest
 
 pytestmark = pytest.mark.models
 
-CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance"
+CHECKS = ("not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,"
+          "response_schema_conformance")
 CONFIGURATION = """
 [checks.not_a_server_error]
 expected-statuses = ["2xx", "4xx", 501, 503]
