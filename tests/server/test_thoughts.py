@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import httpx
 import pytest
@@ -11,7 +12,7 @@ from tests.tool_calls.test_thoughts import CASES
 from tests.tool_calls.test_tool_calls import TOOLS, merged
 
 from . import parrot
-from .running import Running, events
+from .running import ENVIRONMENT, ROOT, SOURCES, Running, events
 
 ASKED = {"messages": [{"role": "user", "content": "x"}], "temperature": 0, "max_tokens": 400}
 NO_BREAK = "\u2003"  # white space that no answer has in it
@@ -113,6 +114,15 @@ def test_a_budget_of_the_server(says):
     assert found == ("w0 w1 w2 w3 w4 ...", "Done.", [])
     free = {**ASKED, "reasoning_budget_tokens": -1}
     assert parts(server.post("/v1/chat/completions", free).json()["choices"][0]["message"])[0] == "".join(LONG).strip()
+
+
+def test_the_chat_keeps_to_it_as_well(tmp_path):
+    model = parrot.write(tmp_path / "parrot.gguf", ["<think>", *LONG, "</think>", "\n\n", "Done."])
+    words = ["-m", str(model), "--chat-template", "{# <think> #}{{ messages[-1].content }}" + NO_BREAK, "--temp", "0"]
+    done = subprocess.run([*SOURCES, "--chat", *words, "--reasoning-budget", "5"], input="x\n", capture_output=True,
+                          text=True, timeout=120, cwd=ROOT, env={**ENVIRONMENT, "HOME": str(tmp_path)})
+    assert done.returncode == 0 and done.stdout.strip() == "Done." and "w0 w1 w2 w3 w4" in done.stderr, done.stderr
+    assert "w5" not in done.stderr
 
 
 def test_what_the_template_is_told(says):
