@@ -62,6 +62,8 @@ class Output(Growing):
 
     def opened(self, kind: str, call: dict[str, Any] | None) -> list[dict[str, Any]]:
         """Begin an item."""
+        item: dict[str, Any]
+        part: dict[str, Any]
         if call is not None:
             self.items.append({
                 "type": "function_call", "id": new_id("fc_"), "call_id": call.get("id") or new_id("call_"),
@@ -69,8 +71,8 @@ class Output(Growing):
             })  # fmt: skip
             return [self._added(dict(self.items[-1]))]
         if kind == TEXT:
-            item: dict[str, Any] = {"type": "message", "id": new_id("msg_"), "role": "assistant", "status": "in_progress"}
-            part: dict[str, Any] = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+            item = {"type": "message", "id": new_id("msg_"), "role": "assistant", "status": "in_progress"}
+            part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
         else:
             item = {"type": "reasoning", "id": new_id("rs_"), "summary": [], "status": "in_progress"}
             part = {"type": "reasoning_text", "text": ""}

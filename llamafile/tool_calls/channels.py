@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .reader import Reader
 
 MESSAGE = "<|message|>"
-HEADERS = ("<|start|>", "<|channel|>", " to=", MESSAGE)  # with which a header begins
+HEADERS = ("<|start|>", "<|channel|>", "to=", MESSAGE)  # with which a header begins
 ENDS = ("<|end|>", "<|call|>", "<|return|>")
 HEADER_LIMIT = 1024
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)")
@@ -44,6 +44,7 @@ class Channels:
         """Step over what precedes a message's text; return False where no header begins here, or it does not end."""
         source = self.source
         begins = False
+        yield from source.blank()
         for mark in HEADERS:
             begins = begins or (yield from source.sees(mark))
         while begins:

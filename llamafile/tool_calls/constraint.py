@@ -49,7 +49,7 @@ class Calls:
 
     def at_once(self, thinking: bool) -> Grammar | Lazy:
         """Return the grammar of an answer that is calls, what is thought before them aside."""
-        return self._behind_thoughts((SEQUENCE, (_WS, self._calls(self.format, self.opened))), thinking)
+        return self._behind_thoughts(self._calls(self.format, self.opened), thinking)
 
     def or_else(self, answer: Any, thinking: bool) -> Grammar | Lazy:
         """Return the grammar of an answer that is calls or what a JSON schema accepts, what is thought aside."""
@@ -62,12 +62,13 @@ class Calls:
             mark = "<|channel|>final<|message|>"
             text = (SEQUENCE, (self._marked(mark, ("<|channel|>", "<|message|>")), text))
         calls = self._calls(self.format, self.opened)
-        return self._behind_thoughts((SEQUENCE, (_WS, (CHOICE, (calls, text)))), thinking)
+        return self._behind_thoughts((CHOICE, (calls, text)), thinking)
 
     def _behind_thoughts(self, answer: tuple, thinking: bool) -> Grammar | Lazy:
-        marks = self.marks
+        marks, between = self.marks, EMPTY if self.format.style == "harmony" else _WS
+        answer = (SEQUENCE, (between, answer))
         if marks is not None and not thinking:
-            thoughts = (SEQUENCE, (self._thought(marks.opening), self.until(marks.closing), _WS))
+            thoughts = (SEQUENCE, (self._thought(marks.opening), self.until(marks.closing), between))
             answer = (CHOICE, (answer, (SEQUENCE, (thoughts, answer))))
         found = of_rules({"root": answer, **self._made()}, self.tokenizer)
         if marks is None or not thinking:
@@ -185,7 +186,7 @@ class Calls:
         return (CHOICE, tuple(ways))
 
     def _text(self, text: str) -> tuple:
-        """Return a text of the format: white space is free, marks may be control tokens."""
+        """Return a text of the format: white space is free but in headers, marks may be control tokens."""
         return self._marked(text, self.format.marks)
 
     def _marked(self, text: str, marks: tuple[str, ...]) -> tuple:
@@ -196,7 +197,8 @@ class Calls:
                 id = self._control(piece)
                 parts.append((TEXT, piece.encode()) if id is None else (TOKENS, (id,), False))
             elif piece:
-                parts.append((TEXT, piece.encode()) if piece.strip(" ") else _WS)
+                free = not piece.strip(" ") and self.format.style != "harmony"
+                parts.append(_WS if free else (TEXT, piece.encode()))
         return (SEQUENCE, tuple(parts))
 
     def _control(self, mark: str) -> int | None:

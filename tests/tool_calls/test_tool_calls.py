@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 
+import jsonschema
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -366,7 +367,9 @@ def test_a_required_call_is_written_by_chance(qwen):
             },
         },
     }
-    for template in (HERMES, LLAMA, "tools [TOOL_CALLS] [ARGS]", "tools <function= </function>", "x"):
+    for template in (HERMES, LLAMA, "tools [TOOL_CALLS] [ARGS]", "tools <function= </function>", "x",
+                     "tools <start_function_call>", "tools <|tool_call>call:", "tools <|START_ACTION|>",
+                     "tools <|channel|> <|message|>"):
         planned, masks, chance = (
             plan(template, [tool], "required", parallel=False),
             Masks(qwen),
@@ -378,6 +381,41 @@ def test_a_required_call_is_written_by_chance(qwen):
         content, _, calls = read(planned, text.decode())
         assert not content.strip() and len(calls) == 1 and calls[0][0] == "f", text
         assert 3 <= json.loads(calls[0][1])["n"] <= 77
+
+
+RICH = {
+    "type": "object",
+    "properties": {
+        "city": {"type": "string", "maxLength": 4},
+        "unit": {"enum": ["c", "f", 3, None]},
+        "code": {"type": "string", "pattern": "^[a-c]{2}$"},
+        "list": {"type": "array", "items": {"type": "boolean"}, "maxItems": 2},
+        "in": {"type": "object", "properties": {"x": {"type": "integer", "maximum": 9}}, "required": ["x"]},
+        "any": {"anyOf": [{"type": "null"}, {"type": "integer", "minimum": 5, "maximum": 8}]},
+    },
+    "required": ["city", "unit", "code", "list", "in", "any"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.models
+@pytest.mark.parametrize("template", ["tools <start_function_call>", "tools <|tool_call>call:"])
+def test_gemma_s_spelling_follows_schemas_too(template, qwen):
+    tool = {"type": "function", "function": {"name": "f", "parameters": RICH}}
+    planned, masks, chance = plan(template, [tool], "required", parallel=False), Masks(qwen), np.random.default_rng(2)
+    seen = 0
+    for _ in range(40):
+        text = masks.walk(planned.constraint(qwen), chance, steps=60, closers=b'}]>"')
+        try:
+            whole = text.decode() if text is not None else ""
+        except UnicodeDecodeError:
+            continue
+        if whole:
+            content, _, calls = read(planned, whole)
+            assert not content.strip() and len(calls) == 1, whole
+            jsonschema.validate(json.loads(calls[0][1]), RICH)
+            seen += 1
+    assert seen >= 10
 
 
 @pytest.mark.models
