@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SIZE_LIMIT = 1 << 18  # characters
 DEPTH_LIMIT = 80
+PART_LIMIT = 25_000  # of all kinds: rules, terms, repetitions, characters of classes
 COUNT_LIMIT = (1 << 31) - 2
 
 _BLANK = re.compile(r"(?:[ \t]|#[^\r\n]*)*")
@@ -37,7 +38,7 @@ class _Reader:
             raise LlamafileError(f"grammar: has {len(text)} characters; at most {SIZE_LIMIT} are read")
         self.text, self.tokenizer = text, tokenizer
         self.at = 0
-        self.depth = 0
+        self.depth = self.parts = 0
         self.called: dict[str, int] = {}  # rules by name: where they are first called
 
     def rules(self) -> dict[str, tuple]:
@@ -45,6 +46,7 @@ class _Reader:
         self._skip(_SPACE)
         while self.at < len(self.text):
             start = self.at
+            self._count()
             name = self._name()
             if name in rules:
                 self._fail(f"rule {name!r} is defined twice", start)
@@ -61,6 +63,11 @@ class _Reader:
         if "root" not in rules:
             raise LlamafileError("grammar: has no rule named root; the text begins with that one")
         return rules
+
+    def _count(self) -> None:
+        self.parts += 1
+        if self.parts > PART_LIMIT:
+            raise LlamafileError(f"grammar: has more than {PART_LIMIT} parts; make it simpler")
 
     def _choice(self) -> tuple:
         ways = [self._sequence()]
@@ -80,6 +87,7 @@ class _Reader:
     def _sequence(self) -> tuple:
         parts: list[tuple] = []
         while self.at < len(self.text):
+            self._count()
             char = self.text[self.at]
             if char in "*+?{":
                 if not parts:
@@ -170,6 +178,7 @@ class _Reader:
         self.at += negated
         ranges = []
         while not self.text.startswith("]", self.at):
+            self._count()
             where = self.at
             first = last = self._class_char(start)
             if self.text.startswith("-", self.at) and not self.text.startswith("-]", self.at):

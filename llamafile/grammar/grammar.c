@@ -4,7 +4,11 @@
 
 #include "automaton.h"
 
-enum { LF_NODE_LIMIT = 1 << 22, LF_SEEN_FIRST = 256, LF_TABLE_FIRST = 1024, LF_FORGET_EFFORT = 1 << 26 };
+enum {
+    LF_NODE_LIMIT = 1 << 22, LF_SEEN_FIRST = 256, LF_TABLE_FIRST = 1024,
+    LF_BEGIN_EFFORT = 1 << 17, /* items that the first state may have: less than a tenth of a second */
+    LF_FORGET_EFFORT = 1 << 26,
+};
 
 static int lf_node_sound(const lf_grammar_source *s, const lf_grammar_node *n)
 {
@@ -210,7 +214,7 @@ lf_grammar *lf_grammar_new(lf_trie *trie, const lf_grammar_source *source, const
     g->trie = lf_trie_share(trie);
     g->shares = 1;
     g->matchers.next = g->matchers.previous = &g->matchers;
-    g->effort = LF_FORGET_EFFORT;
+    g->effort = LF_BEGIN_EFFORT;
     pthread_mutex_init(&g->lock, NULL);
     int failed = lf_take(g, source) || lf_look_ahead(g);
     if (!failed) {

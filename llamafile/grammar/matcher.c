@@ -5,7 +5,7 @@
 #include "automaton.h"
 
 enum {
-    LF_CALL_EFFORT = 8 << 20, /* items that one call may handle: some tenths of a second */
+    LF_CALL_EFFORT = 1 << 20, /* items that one call may handle: some tenths of a second */
     LF_SIZE_LIMIT = 96 << 20, /* bytes of states after which all but those in use are forgotten */
 };
 

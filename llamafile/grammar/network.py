@@ -20,9 +20,11 @@ EMPTY: tuple = (SEQUENCE, ())
 NEVER: tuple = (CHOICE, ())
 
 UNROLLED = 40  # nodes up to which a counted repetition is written out
-NODE_LIMIT = 400_000
+EFFORT_LIMIT = 40_000  # nodes asked for, of text a fourth of its bytes: one or two microseconds each
 LAST = 0x10FFFF
 SURROGATES = (0xD800, 0xDFFF)
+
+_BYTES = lib.LF_NODE_BYTES  # looked up in a library, a name costs as much as all the rest of a node
 
 
 class Network:
@@ -38,7 +40,10 @@ class Network:
         self._made: dict[tuple, int] = {}
         self._set_numbers: dict[int, int] = {}
         self._rule_numbers: dict[str, int] = {}
-        self._sizes: dict[int, int] = {}
+        self._sizes: dict[int, int] = {}  # by the id of an expression, all of which are alive while one builds
+        self._unrolled: dict[tuple, int] = {}
+        self._tails: dict[int, tuple] = {}
+        self.effort = 0
 
     def build(self, rules: dict, root: str = "root") -> None:
         """Lower rules (names to expressions), of which `root` is where a text begins."""
@@ -51,9 +56,7 @@ class Network:
         """Return the node where an expression begins that goes on at `following`."""
         kind = expression[0]
         if kind == TEXT:
-            for byte in reversed(expression[1]):
-                following = self._node(lib.LF_NODE_BYTES, self._set(1 << byte), following)
-            return following
+            return self._text(expression[1], following)
         if kind == CALL:
             return self._node(lib.LF_NODE_CALL, self._rule_numbers[expression[1]], following)
         if kind == SEQUENCE:
@@ -61,6 +64,18 @@ class Network:
                 following = self.lower(part, following)
             return following
         return self._LOWERED[kind](self, expression, following)
+
+    def _text(self, text: bytes, following: int) -> int:
+        self._spend(1 + len(text) // 4)
+        made, nodes = self._made, self.nodes
+        for byte in reversed(text):
+            key = (_BYTES, self._set(1 << byte), following)
+            number = made.get(key)
+            if number is None:
+                number = made[key] = len(nodes) // 3
+                nodes.extend(key)
+            following = number
+        return following
 
     def _choice(self, expression: tuple, following: int) -> int:
         parts = expression[1]
@@ -73,7 +88,7 @@ class Network:
     def _split(self, ways: list[int]) -> int:
         ways = list(dict.fromkeys(ways))
         if not ways:
-            return self._node(lib.LF_NODE_BYTES, self._set(0), 0)
+            return self._node(_BYTES, self._set(0), 0)
         chosen = ways.pop()
         while ways:
             chosen = self._node(lib.LF_NODE_SPLIT, ways.pop(), chosen)
@@ -81,6 +96,7 @@ class Network:
 
     def _words(self, words: list[bytes], following: int) -> int:
         """Return the node of a choice among words, whose common beginnings become one."""
+        self._spend(sum(map(len, words)) // 2)
         tree: dict = {}
         for word in words:
             at = tree
@@ -99,22 +115,32 @@ class Network:
                 if byte is not None:
                     node = done.pop(id(below))
                     same[node] = same.get(node, 0) | 1 << byte
-            ways = [self._node(lib.LF_NODE_BYTES, self._set(bits), node) for node, bits in same.items()]
+            ways = [self._node(_BYTES, self._set(bits), node) for node, bits in same.items()]
             done[id(at)] = self._split(ways + [following] * (None in at))
         return done[id(tree)]
 
     def _chars(self, expression: tuple, following: int) -> int:
-        tails: dict[tuple, int] = {}  # the bytes behind the first: the set of first bytes
-        for first, last in expression[1]:
-            for sequence in utf8_ranges(first, last):
-                tails[sequence[1:]] = tails.get(sequence[1:], 0) | _bits(*sequence[0])
         ways = []
-        for tail, bits in tails.items():
+        for sets in self._byte_sets(expression[1]):
             node = following
-            for low, high in reversed(tail):
-                node = self._node(lib.LF_NODE_BYTES, self._set(_bits(low, high)), node)
-            ways.append(self._node(lib.LF_NODE_BYTES, self._set(bits), node))
+            for number in sets:
+                node = self._node(_BYTES, number, node)
+            ways.append(node)
         return self._split(ways)
+
+    def _byte_sets(self, ranges: tuple) -> list[list[int]]:
+        """Return the sequences of sets of bytes, from the last one, that spell one character of these ranges."""
+        known = self._tails.get(id(ranges))
+        if known is None:
+            self._spend(4 * len(ranges))
+            tails: dict[tuple, int] = {}  # the bytes behind the first: the set of first bytes
+            for first, last in dict.fromkeys(ranges):
+                for sequence in utf8_ranges(first, last):
+                    tails[sequence[1:]] = tails.get(sequence[1:], 0) | _bits(*sequence[0])
+            found = [[*(self._set(_bits(*each)) for each in reversed(tail)), self._set(bits)]
+                     for tail, bits in tails.items()]
+            known = self._tails[id(ranges)] = (found, ranges)  # which keeps its id from being another's
+        return known[0]
 
     def _repeat(self, expression: tuple, following: int) -> int:
         _, part, least, most = expression
@@ -124,6 +150,13 @@ class Network:
             return body if least else loop
         if most is None or most * self._size(part) > UNROLLED:
             return self._counted(part, least, most, following)
+        key = (id(part), least, most, following)
+        node = self._unrolled.get(key)
+        if node is None:
+            node = self._unrolled[key] = self._written_out(part, least, most, following)
+        return node
+
+    def _written_out(self, part: tuple, least: int, most: int, following: int) -> int:
         node = following
         for place in range(most - 1, -1, -1):
             body = self.lower(part, node)
@@ -164,18 +197,24 @@ class Network:
 
     def _node(self, kind: int, arg: int, following: int) -> int:
         """Return a node that does this, an older one where there is one."""
+        self._spend(1)
         key = (kind, arg, following)
         number = self._made.get(key)
         if number is None:
-            number = self._made[key] = self._fresh(kind, arg, following)
+            number = self._made[key] = len(self.nodes) // 3
+            self.nodes.extend(key)
         return number
 
     def _fresh(self, kind: int, arg: int, following: int) -> int:
+        self._spend(1)
         number = len(self.nodes) // 3
-        if number >= NODE_LIMIT:
-            raise LlamafileError("grammar: is too large; make it simpler")
         self.nodes.extend((kind, arg, following))
         return number
+
+    def _spend(self, effort: int) -> None:
+        self.effort += effort
+        if self.effort > EFFORT_LIMIT:
+            raise LlamafileError("grammar: is too large; make it simpler")
 
     def _set(self, bits: int) -> int:
         number = self._set_numbers.get(bits)

@@ -65,8 +65,11 @@ def natural(low: int, high: int | None) -> tuple:
     return (CHOICE, tuple(ways))
 
 
+_SOME = {(low, high): (CHARS, ((48 + low, 48 + high),)) for low in range(10) for high in range(low, 10)}
+
+
 def _digits(low: int, high: int) -> tuple:
-    return (CHARS, ((48 + low, 48 + high),)) if low <= high else NEVER
+    return _SOME.get((low, high), NEVER)
 
 
 def _between(first: str, last: str) -> tuple:

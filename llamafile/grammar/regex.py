@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-SIZE_LIMIT = 1 << 14  # characters
+SIZE_LIMIT = 1 << 13  # characters
 DEPTH_LIMIT = 50
 
 _DIGIT = ((48, 57),)

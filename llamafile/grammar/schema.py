@@ -17,11 +17,13 @@ from .schema_keys import ANNOTATIONS, KEYS, TYPES, Problem, checked, resolve, ty
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
     from typing import Any
 
 SIZE_LIMIT = 1 << 18  # characters
 DEPTH_LIMIT = 60
-VISIT_LIMIT = 20_000  # schemas looked at, those that others are merged from among them
+VISIT_LIMIT = 4000  # schemas looked at, those that others are merged from or told apart by among them
+BOUNDS_VISITS = 40  # what a number's bounds count, which are written out digit by digit
 
 SPACE = "ws"
 _BLANKS = (CHARS, ((9, 9), (32, 32)))
@@ -89,9 +91,9 @@ class Reader:
         self.depth -= 1
         return found
 
-    def visit(self, path: str) -> None:
-        """Count one more schema looked at."""
-        self.visits += 1
+    def visit(self, path: str, times: int = 1) -> None:
+        """Count one more schema looked at, or what takes as long as several."""
+        self.visits += times
         if self.visits > VISIT_LIMIT:
             raise Problem(path, "the schema has too many parts when all of it is written out")
 
@@ -143,7 +145,8 @@ class Reader:
         if not isinstance(values, list) or not values:
             raise Problem(f"{path}/enum", "must be a list of values")
         if "const" in rest:
-            values = [v for v in values if same(v, rest["const"])]
+            wanted = identity(rest["const"])
+            values = [v for v in values if identity(v) == wanted]
         for key in rest:
             if key not in ("const", "enum", "type", "nullable"):
                 raise Problem(f"{path}/{key}", "cannot be served beside const or enum")
@@ -194,12 +197,20 @@ class Reader:
         return (CHOICE, ((TEXT, b"true"), (TEXT, b"false")))
 
     def _integer(self, rest: dict, path: str) -> tuple:
-        bounds = schema_merge.bounds(rest, path)
-        return integer(*bounds) if bounds else INTEGER
+        return self._numeral("integer", INTEGER, integer, rest, path)
 
     def _number(self, rest: dict, path: str) -> tuple:
+        return self._numeral("number", NUMBER, decimal, rest, path)
+
+    def _numeral(self, kind: str, free: tuple, bounded: Callable[..., tuple], rest: dict, path: str) -> tuple:
+        """Return a call of the rule for numbers with these bounds: there is one, however many members have them."""
         bounds = schema_merge.bounds(rest, path)
-        return decimal(*bounds) if bounds else NUMBER
+        name = "-".join([self.prefix, kind, *map(str, bounds or ())])
+        if name not in self.rules:
+            if bounds:
+                self.visit(path, BOUNDS_VISITS)
+            self.rules[name] = bounded(*bounds) if bounds else free
+        return CALL, name
 
     def _string(self, rest: dict, path: str) -> tuple:
         pattern, form = rest.get("pattern"), rest.get("format")
@@ -208,6 +219,7 @@ class Reader:
             kinds = [k for k in ("pattern", "format", *sized) if k in rest]
             raise Problem(f"{path}/{kinds[1]}", f"cannot be served beside {kinds[0]}")
         if pattern is not None:
+            self.visit(path, len(pattern) if isinstance(pattern, str) else 1)
             try:
                 return self.spelling.matching(pattern)
             except ValueError as wrong:
@@ -254,12 +266,10 @@ def kind_of(value: Any) -> str:
     return names[type(value)]
 
 
-def same(a: Any, b: Any) -> bool:
-    """Return whether JSON Schema takes two values for equal: 1 is 1.0 but not true."""
-    if isinstance(a, bool) or isinstance(b, bool):
-        return a is b
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b
+def identity(value: Any) -> Hashable:
+    """Return what is equal for just those values that JSON Schema takes for equal: 1 is 1.0 but not true."""
+    if isinstance(value, bool):
+        return (bool, value)
+    if isinstance(value, dict):
+        return frozenset((name, identity(of)) for name, of in value.items())
+    return tuple(map(identity, value)) if isinstance(value, list) else value

@@ -117,9 +117,10 @@ def _merged(reader: Reader, key: str, a: Any, b: Any, path: str) -> Any:
     if key == "required":
         return list(dict.fromkeys([*a, *b]))
     if key == "enum":
-        from .schema import same
+        from .schema import identity
 
-        return [value for value in a if any(same(value, other) for other in b)]
+        allowed = set(map(identity, b))
+        return [value for value in a if identity(value) in allowed]
     if key == "items" and not isinstance(a, list) and not isinstance(b, list):
         return both(reader, a, b, f"{path}/items")
     if key == "uniqueItems":
@@ -165,16 +166,32 @@ def check_apart(reader: Reader, ways: list, path: str) -> None:
             reader.visit(path)
             way = flattened(reader, way, here)
         plain.append(way)
+    if _told_by_a_constant(plain):
+        return
     for i, one in enumerate(plain):
         for k in range(i):
-            reader.visit(path)
             if not apart(reader, one, plain[k], 8):
                 raise Problem(path, f"{k} and {i} might accept the same value; tell them apart by type, by a constant "
                                     "member or by required members, or use anyOf")
 
 
+def _told_by_a_constant(ways: list) -> bool:
+    """Return whether a member that all of these objects must have is a different constant in each."""
+    if not all(isinstance(way, dict) and isinstance(way.get("properties"), dict) and way.get("type") == "object"
+               and isinstance(way.get("required"), list) for way in ways):
+        return False
+    from .schema import identity
+
+    for name in ways[0]["required"]:
+        members = [way["properties"].get(name) if name in way["required"] else None for way in ways]
+        if all(isinstance(member, dict) and "const" in member for member in members):
+            return len({identity(member["const"]) for member in members if member}) == len(ways)
+    return False
+
+
 def apart(reader: Reader, a: Any, b: Any, depth: int) -> bool:
     """Return whether no text that the grammar of one schema allows is accepted by the other, as far as can be seen."""
+    reader.visit("$")
     if a is False or b is False:
         return True
     if not isinstance(a, dict) or not isinstance(b, dict) or not depth:
@@ -185,9 +202,10 @@ def apart(reader: Reader, a: Any, b: Any, depth: int) -> bool:
                 return all(apart(reader, _seen(reader, way), other, depth - 1) for way in one[key])
     values_a, values_b = _values(a), _values(b)
     if values_a is not None and values_b is not None:
-        from .schema import same
+        from .schema import identity
 
-        return not any(same(x, y) for x in values_a for y in values_b)
+        reader.visit("$", (len(values_a) + len(values_b)) // 8)
+        return set(map(identity, values_a)).isdisjoint(map(identity, values_b))
     kinds_a, kinds_b = _kinds(a, values_a), _kinds(b, values_b)
     if not kinds_a & kinds_b:
         return True

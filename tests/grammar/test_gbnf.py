@@ -260,6 +260,13 @@ HOSTILE = {
         "root ::= a0\n" + "".join(f"a{i} ::= a{i + 1} a{i + 1}\n" for i in range(999)) + "a999 ::= a0",
         "matches no text at all",
     ),
+    "any characters": ("root ::= " + "." * 250_000, "has more than 25000 parts; make it simpler"),
+    "a class of many": ("root ::= [" + "é" * 250_000 + "]", "has more than 25000 parts; make it simpler"),
+    "classes": ("root ::= " + "[^é]" * 11_000, "is too large; make it simpler"),
+    "rules of nothing": (
+        "root ::= a0\n" + "".join(f"a{i} ::= a{i + 1} a{i + 1}\n" for i in range(6000)) + 'a6000 ::= "x"?',
+        "has too many ways to begin",
+    ),
 }
 
 
@@ -267,11 +274,14 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_grammars_are_refused_at_once(name, smol):
     compile("gbnf", 'root ::= ""', smol)  # the tree of the vocabulary is there
-    started = time.process_time()
-    with pytest.raises(LlamafileError) as caught:
-        compile("gbnf", HOSTILE[name][0], smol)
+    times = []
+    for _ in range(3):  # as another process's work in the same core's caches counts too
+        started = time.process_time()
+        with pytest.raises(LlamafileError) as caught:
+            compile("gbnf", HOSTILE[name][0], smol)
+        times.append(time.process_time() - started)
     assert str(caught.value) == f"grammar: {HOSTILE[name][1]}"
-    assert time.process_time() - started < 0.3, "which is 0.1 s on a machine that does nothing else"
+    assert min(times) < 0.1, times
 
 
 @pytest.mark.models
@@ -288,4 +298,4 @@ def test_laughs_without_end_cost_nothing(smol):
         matcher.accept_bytes(word)
         masks = Masks(smol)
         assert len(masks.ids(matcher))
-        assert time.process_time() - started < 1, text[:40]
+        assert time.process_time() - started < 0.1, text[:40]

@@ -382,13 +382,38 @@ LAUGHS = {
     | {"d60": {"type": "null"}},
     "$ref": "#/$defs/d0",
 }
-ONES = {"oneOf": [{"type": "object", "properties": {"k": {"const": i}}, "required": ["k"]} for i in range(400)]}
+ONES = {"oneOf": [{"type": "object", "properties": {f"k{i}": {}}, "required": [f"k{i}"]} for i in range(400)]}
+TREE = {
+    "$defs": {
+        f"d{i}": {"properties": {f"p{k}": {"$ref": f"#/$defs/d{i + 1}", "minProperties": 0} for k in range(8)}}
+        for i in range(9)
+    }
+    | {"d9": {"type": "object"}},
+    "$ref": "#/$defs/d0",
+}
+
+
+def ways(depth, n=4):
+    return {"anyOf": [ways(depth - 1, n)] * n} if depth else {"type": "object", "required": ["a"]}
+
+
+def members(n, schema):
+    return {"type": "object", "properties": {f"p{i}": schema(i) for i in range(n)}}
+
+
 HOSTILE = {
     "1 MB of brackets": "[" * 1_000_000,
     "1 MB of text": json.dumps({"const": "x" * 1_000_000}),
     "deep": json.loads('{"items":' * 900 + "{}" + "}" * 900),
     "merging without end": BOMB,
     "many alternatives": ONES,
+    "references with neighbours": TREE,
+    "ways of ways": {"oneOf": [ways(6), {"type": "object", "required": ["b"], "properties": {"a": False}}]},
+    "ways of ways of objects": {"type": "object", "properties": {"x": {"oneOf": [ways(5), ways(5)]}}},
+    "lists told apart": {"oneOf": [{"enum": [f"{k}{i}" for i in range(20_000)]} for k in "ab"]},
+    "patterns": members(50, lambda i: {"type": "string", "pattern": f"{'[^a]' * 300}{i}"}),
+    "bounds": members(500, lambda i: {"type": "number", "minimum": -1.2345678e5 - i, "maximum": 9.8765432e9 + i}),
+    "members": members(5000, lambda i: {"type": ["integer", "null"]}),
     "merging with itself": {"allOf": [{"$ref": "#"}]},
     "huge count": {"type": "string", "minLength": 2**40},
     "deep text": '{"items":' * 20_000 + "{}" + "}" * 20_000,
@@ -398,14 +423,40 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_schemas_are_refused_at_once(name, smol):
     compile("json_schema", {}, smol)  # the tree of the vocabulary is there
-    started = time.process_time()
-    with pytest.raises(LlamafileError) as caught:
-        compile("json_schema", HOSTILE[name], smol)
-    assert time.process_time() - started < 0.3, "which is 0.1 s on a machine that does nothing else"
+    times = []
+    for _ in range(3):  # as another process's work in the same core's caches counts too
+        started = time.process_time()
+        with pytest.raises(LlamafileError) as caught:
+            compile("json_schema", HOSTILE[name], smol)
+        times.append(time.process_time() - started)
+    assert min(times) < 0.1, times
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
 
 
 def test_rules_that_call_each_other_do_not_grow(smol):
-    started = time.process_time()
-    matcher = compile("json_schema", LAUGHS, smol).matcher()
-    assert time.process_time() - started < 0.3 and matcher.accept_bytes(b"[" * 60)
+    doubled = {"$defs": {f"d{i}": {"anyOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 20} for i in range(60)},
+               "$ref": "#/$defs/d0"}
+    doubled["$defs"]["d60"] = {"type": "array"}
+    for schema, text in ((LAUGHS, b"[" * 60), (doubled, b"[[]")):
+        started = time.process_time()
+        matcher = compile("json_schema", schema, smol).matcher()
+        assert time.process_time() - started < 0.1 and matcher.accept_bytes(text)
+
+
+def test_many_alternatives_told_by_a_constant(smol):
+    """What a member says is compared once for all, so hundreds of alternatives are served."""
+    ones = [{"type": "object", "properties": {"k": {"const": i}}, "required": ["k"]} for i in range(400)]
+    assert accepts({"oneOf": ones}, smol, {"k": 0}, {"k": 399}, {"k": 400}) == [True, True, False]
+    with pytest.raises(LlamafileError, match="might accept the same value"):
+        compile("json_schema", {"oneOf": [*ones[:9], {**ones[7]}]}, smol)
+
+
+def test_schemas_of_real_size_are_served(smol):
+    """The bounds on work leave room for more than forms of any length that people fill in."""
+    large = members(250, lambda i: [
+        {"type": "integer"}, {"type": "number", "minimum": i, "maximum": 2 * i + 0.5}, {"type": ["string", "null"]},
+        {"type": "string", "format": "date-time"}, {"enum": [f"value {i} {k}" for k in range(20)]},
+        {"type": "array", "items": members(5, lambda k: {"type": "boolean"})}][i % 6])
+    value = {"p0": 1, "p1": 2.25, "p2": None, "p4": "value 4 19", "p5": [{"p0": True}], "p246": 3}
+    assert accepts(large, smol, value, {"p4": "value 5 19"}) == [True, False]
+    assert accepts({"enum": [f"city {i}" for i in range(5000)]}, smol, "city 4999", "city 5000") == [True, False]
