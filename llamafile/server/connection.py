@@ -7,7 +7,10 @@ all the rest of the server's start, and they know no deadlines for headers and b
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
+import struct
 
 import h11
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 LEFTOVER_SECONDS = 5  # for a body that nobody wants to end after its request has been answered
 MOST_AHEAD = 64 << 10  # bytes of further requests that are read before the answer to the first is sent
+_AT_ONCE = struct.pack("ii", 1, 0)
 MESSAGES = {
     400: "this is not HTTP/1.1 as RFC 9112 has it",
     431: "the request's headers are too long",
@@ -35,6 +39,7 @@ class Shared:
 
     def __init__(self, serve: Callable[[Exchange], Awaitable[None]], timeout: float) -> None:
         self.serve, self.timeout = serve, timeout
+        self.headers_timeout = min(timeout, HEADERS_SECONDS)
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
 
@@ -61,7 +66,7 @@ class Connection(asyncio.Protocol):
         if len(self.shared.connections) > MOST_CONNECTIONS:
             self._hang_up_with(503, "there are too many connections")
         else:
-            self._expect("headers", HEADERS_SECONDS)
+            self._expect("headers", self.shared.headers_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever writes an answer that nobody reads it."""
@@ -74,7 +79,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes in."""
         if self._waiting_for == "idle":
-            self._expect("headers", HEADERS_SECONDS)
+            self._expect("headers", self.shared.headers_timeout)
         self.http.receive_data(data)
         self._advance()
 
@@ -188,7 +193,13 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client does not read; it has so long to begin."""
         self._may_write = self.loop.create_future()
-        self._reader_timer = self.loop.call_later(self.shared.timeout, self.transport.abort)
+        self._reader_timer = self.loop.call_later(self.shared.timeout, self._reset)
+
+    def _reset(self) -> None:
+        """Hang up so that the kernel forgets what it holds for this client, too: it may be megabytes for minutes."""
+        with contextlib.suppress(OSError):
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self.transport.abort()
 
     def resume_writing(self) -> None:
         """The client reads again, or will never."""

@@ -6,11 +6,10 @@ import os
 
 from llamafile.errors import LlamafileError
 from llamafile.locate import read_bytes
+from llamafile.server import tls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from llamafile.arguments import Options
 
 MOST_BODY = 16 << 20  # bytes of a request's body
@@ -34,7 +33,7 @@ class Settings:
         self.tags = _words(options.tags)
         self.slot_folder = _folder(options.slot_save_path, "--slot-save-path")
         self.static_folder = _folder(options.static_path, "--path")
-        self.tls = _tls(options)
+        self.tls = tls.context(options)
         if options.pooling == "rank":
             raise LlamafileError("--pooling rank: this build runs no ranking models; leave it out")
 
@@ -66,32 +65,3 @@ def _folder(path: str | None, flag: str) -> str | None:
     if not os.path.isdir(path):
         raise LlamafileError(f"{flag}: {path}: is no folder; make it first")
     return os.path.abspath(path)
-
-
-def _tls(options: Options) -> Any:
-    """Return an SSLContext, or None where no certificate is given."""
-    if options.ssl_key_file is None and options.ssl_cert_file is None:
-        return None
-    if options.ssl_key_file is None or options.ssl_cert_file is None:
-        raise LlamafileError("TLS: needs both --ssl-key-file and --ssl-cert-file; give the other one too")
-    try:
-        import ssl
-    except ImportError:
-        raise LlamafileError("TLS: this executable was built without OpenSSL; put a proxy that speaks TLS before it, "
-                             "or use one that `make executable` builds") from None
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(options.ssl_cert_file, options.ssl_key_file, password=_no_password)
-    except OSError as problem:  # ssl.SSLError is one
-        reason = problem.strerror or str(problem)
-        raise LlamafileError(f"TLS: {options.ssl_cert_file} and {options.ssl_key_file}: {reason}; give a certificate "
-                             "and its key as PEM") from None
-    except ValueError as problem:
-        raise LlamafileError(f"TLS: {options.ssl_key_file}: {problem}; give a key without a password") from None
-    return context
-
-
-def _no_password(*_: object) -> str:
-    raise ValueError("the key is protected by a password")

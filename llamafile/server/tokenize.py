@@ -23,11 +23,15 @@ BODY = needing(mapping(
 
 async def post(call: Call) -> Json:
     """Answer with the tokens' ids, or with ids and pieces; a piece that is no UTF-8 is a list of its bytes."""
-    tokens = await asyncio.to_thread(_tokens, call)
+    return Json({"tokens": await asyncio.to_thread(_listed, call)})
+
+
+def _listed(call: Call) -> list:
+    tokens = _tokens(call)
     if not call.body.get("with_pieces"):
-        return Json({"tokens": tokens})
+        return tokens
     piece = call.served.tokenizer.piece
-    return Json({"tokens": [{"id": token, "piece": _piece(piece(token, True))} for token in tokens]})
+    return [{"id": token, "piece": _piece(piece(token, True))} for token in tokens]
 
 
 def _tokens(call: Call) -> list[int]:

@@ -65,7 +65,7 @@ def _free(first):
     (["--host", "192.0.2.1"], "192.0.2.1 port 0: Cannot assign requested address; "),
     (["--host", "/no/such/folder/x.sock"], "--host: /no/such/folder/x.sock: No such file or directory; "),
     (["--ssl-key-file", "x"], "TLS: needs both --ssl-key-file and --ssl-cert-file; "),
-    (["--ssl-key-file", "x", "--ssl-cert-file", "y"], "TLS: y and x: No such file or directory; "),
+    (["--ssl-key-file", "/no/x", "--ssl-cert-file", "/no/y"], "/no/y: cannot be read: No such file or directory; "),
     (["--api-key-file", "/no/such"], "/no/such: cannot be read: No such file or directory; "),
     (["--slot-save-path", "/no/such"], "--slot-save-path: /no/such: is no folder; "),
     (["--path", "/no/such"], "--path: /no/such: is no folder; "),
@@ -127,6 +127,25 @@ def test_tls(start, tinycoder, certificate):
     old.maximum_version = ssl.TLSVersion.TLSv1_3
     with found.connect() as plain, old.wrap_socket(plain) as client:
         assert client.version() == "TLSv1.3"
+
+
+def test_keys_and_certificates_that_are_no_pair(tinycoder, certificate, tmp_path):
+    key, cert = certificate
+    other, locked, damaged = (str(tmp_path / name) for name in ("other", "locked", "damaged"))
+    for words in (["genrsa", "-out", other], ["rsa", "-in", key, "-aes256", "-passout", "pass:x", "-out", locked]):
+        subprocess.run(["openssl", *words], check=True, capture_output=True)
+    with open(key) as file, open(damaged, "w") as copy:
+        copy.write(file.read().replace("MII", "!!!"))
+    for pair, message in (
+        ((other, cert), f"TLS: {cert} and {other}: the key does not belong to the certificate; "),
+        ((locked, cert), f"TLS: {locked}: the key is protected by a password; "),
+        ((damaged, cert), f"TLS: {cert} and {damaged}: one of them is damaged ("),
+        ((cert, cert), f"TLS: {cert}: has no private key as PEM in it; "),
+        ((key, key), f"TLS: {key}: has no certificate as PEM in it; "),
+        ((str(tmp_path / "none"), cert), f"{tmp_path}/none: cannot be read: No such file or directory; "),
+    ):
+        line = wrong("-m", tinycoder, "--port", "0", "--ssl-key-file", pair[0], "--ssl-cert-file", pair[1])
+        assert line.startswith(f"llamafile: {message}"), line
 
 
 def test_a_prefix_and_an_alias(start, tinycoder):
