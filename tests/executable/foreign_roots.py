@@ -1,23 +1,31 @@
 """Runs a built executable inside root file systems of other distribution releases, which have no Python.
 
 `python -m tests.executable.foreign_roots EXECUTABLE [MODEL]`: needs root, and debootstrap, which is installed where it
-is missing. Each root is made once in a cache folder. Prints one line a root, with its C library's version.
+is missing. Each root is made once in a cache folder. The program writes, then serves: health, an answer, a stream, the
+page, an answer of a JSON schema, and all of that by TLS. Prints one line a root, with its C library's version.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
+import signal
+import ssl
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
+
 from llamafile.freeze.sources import debian_mirror
 from tests import weights
+from tests.server.running import Running, events
 
 CACHE = Path(os.environ.get("LLAMAFILE_TEST_CACHE") or Path.home() / ".cache" / "llamafile-weights") / "roots"
 RELEASES = ("buster", "bullseye", "bookworm", "trixie", "sid")
+INTO_ROOT = 'mkdir -p "$0/proc"; mount -t proc none "$0/proc"; exec env -i "$(command -v chroot)" "$0" "$@"'
 PROMPT = ("-p", "The sea is", "-n", "8", "--temp", "0", "--seed", "1")
 
 
@@ -43,7 +51,7 @@ def root_of(release: str) -> Path:
 
 
 def try_in(root: Path, executable: Path, model: Path) -> str:
-    """Copy the executable and the model in, run both ways, and return what it wrote."""
+    """Copy the executable and the model in, run all ways, and return what it wrote."""
     place = root / "opt"
     place.mkdir(exist_ok=True)
     shutil.copy(executable, place / "llamafile")
@@ -55,13 +63,48 @@ def try_in(root: Path, executable: Path, model: Path) -> str:
     assert version.startswith("llamafile "), version
     answer = _inside(root, "/opt/llamafile", "-m", "/opt/model.gguf", *PROMPT)
     assert answer.strip(), "no text"
-    return answer.strip()
+    certificate(place)
+    secure = ("--ssl-key-file", "/opt/key.pem", "--ssl-cert-file", "/opt/cert.pem")
+    said = {serve_in(root), serve_in(root, *secure, verify=ssl.create_default_context(cafile=place / "cert.pem"))}
+    assert len(said) == 1, said
+    return f"{answer.strip()} / {said.pop()}"
+
+
+def certificate(folder: Path) -> None:
+    """Make a key and a certificate that it has signed itself."""
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-keyout", f"{folder}/key.pem", "-out", f"{folder}/cert.pem", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def serve_in(root: Path, *words: str, verify: ssl.SSLContext | bool = True) -> str:
+    """Run the server in a root, ask it from outside, end it, and return what it answered."""
+    server = Running("/opt/model.gguf", "--temp", "0", *words, program=tuple(_into(root, "/opt/llamafile")))
+    try:
+        with httpx.Client(base_url=server.url, verify=verify, timeout=120) as client:
+            assert client.get("/health").json() == {"status": "ok"}
+            assert "<title>" in client.get("/").text
+            chat = {"messages": [{"role": "user", "content": "Name a colour."}], "max_tokens": 8, "seed": 1}
+            whole = client.post("/v1/chat/completions", json=chat).json()["choices"][0]["message"]["content"]
+            with client.stream("POST", "/v1/chat/completions", json={**chat, "stream": True}) as response:
+                parts = [json.loads(data)["choices"] for _, data in events(response) if data != "[DONE]"]
+            assert "".join(each[0]["delta"].get("content") or "" for each in parts if each) == whole != "", parts
+            shaped = {"prompt": "x", "json_schema": {"enum": ["yes", "no"]}, "n_predict": 9}
+            assert json.loads(client.post("/completion", json=shaped).json()["content"]) in ("yes", "no")
+    finally:
+        with open(f"/proc/{server.process.pid}/task/{server.process.pid}/children") as file:
+            os.kill(int(file.read()), signal.SIGTERM)
+        assert server.process.wait(60) == 0, server.text
+    return whole
+
+
+def _into(root: Path, *command: str) -> list[str]:
+    """A command with the folder as its root, with /proc and nothing else of this machine but its network."""
+    return ["unshare", "--mount", "--pid", "--fork", "sh", "-ec", INTO_ROOT, os.fspath(root), *command]
 
 
 def _inside(root: Path, *command: str) -> str:
-    """Run a command with the folder as its root, with /proc and nothing else of this machine."""
-    script = 'mkdir -p "$0/proc"; mount -t proc none "$0/proc"; exec env -i "$(command -v chroot)" "$0" "$@"'
-    words = ["unshare", "--mount", "--pid", "--fork", "sh", "-ec", script, os.fspath(root), *command]
+    words = _into(root, *command)
     done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300)
     if done.returncode:
         raise AssertionError(f"{root.name}: {' '.join(command)}: exit status {done.returncode}: {done.stderr.strip()}")

@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import stat
+import struct
 import subprocess
 import sys
 import threading
@@ -261,16 +262,31 @@ def test_the_drain_has_a_limit_and_the_second_ctrl_c_none(smollm2):
         found.stop()
 
 
-def test_a_service_manager_is_told(tinycoder, tmp_path):
-    path = str(tmp_path / "notify")
+@pytest.mark.parametrize("abstract", [False, True])
+def test_a_service_manager_is_told(tinycoder, tmp_path, abstract):
+    """As sd_notify(3) has it: a datagram a state, to a path or to an abstract name, which is written with an @."""
+    path = f"@llamafile-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(path)
+        manager.bind(path.replace("@", "\0") if abstract else path)
         manager.settimeout(30)
+        manager.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         found = Running(tinycoder, environment={"NOTIFY_SOCKET": path})
-        assert manager.recv(100) == b"READY=1"
+        ready, credentials, _, _ = manager.recvmsg(100, 100)
+        assert ready == b"READY=1" and found.get("/health").status_code == 200  # not before it is so
+        assert struct.unpack("iii", credentials[0][2])[0] == found.process.pid  # NotifyAccess=main asks for that
         found.process.send_signal(signal.SIGTERM)
         assert manager.recv(100) == b"STOPPING=1"
-    assert found.stop() == 0
+        assert found.stop() == 0
+        manager.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            manager.recv(100)
+
+
+@pytest.mark.parametrize("path", ["", "@", "relative", "/no/such/socket", "vsock:2:1"])
+def test_a_service_manager_that_is_not_there(tinycoder, path):
+    found = Running(tinycoder, environment={"NOTIFY_SOCKET": path})
+    assert found.get("/health").status_code == 200
+    assert found.stop() == 0 and len(found.lines) <= 2, found.lines
 
 
 def test_a_socket_is_handed_over(tinycoder, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +91,45 @@ def test_whose_service_it_is(tmp_path):
         assert unit._user(["program", str(model)], str(tmp_path)) == "DynamicUser=yes"
     tmp_path.chmod(0o700)
     assert unit._user(["program", str(model)], "/").startswith("User=")
+
+
+# A service manager of one's own: `systemd --user` asks for nothing but a /run that looks as if systemd had booted.
+MANAGER = """
+mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system /run/user/0/systemd/user && chmod 700 /run/user/0
+export XDG_RUNTIME_DIR=/run/user/0
+"$1" --user --log-target=null & manager=$!
+for _ in $(seq 100); do systemctl --user is-system-running 2>/dev/null | grep -qx running && break; sleep 0.1; done
+cp "$2" /run/user/0/systemd/user/llamafile.service
+systemctl --user start llamafile.service || systemctl --user --no-pager status llamafile.service
+systemctl --user show llamafile.service -p ActiveState,SubState
+curl -s "$3/health"; echo
+grep -E '^(Seccomp|NoNewPrivs):' /proc/$(systemctl --user show llamafile.service -p MainPID --value)/status
+systemctl --user stop llamafile.service
+systemctl --user show llamafile.service -p ActiveState,Result,ExecMainStatus
+kill $manager; wait $manager
+"""
+SYSTEMD = next((path for path in ("/lib/systemd/systemd", "/usr/lib/systemd/systemd") if os.path.exists(path)), None)
+# A user's manager gives out no other users and no capabilities; kernels that are built small have nothing to hide.
+NOT_HERE = r"(?m)^(DynamicUser|User|CapabilityBoundingSet|AmbientCapabilities|ProtectKernel(Logs|Tunables))=.*\n"
+
+
+@pytest.mark.models
+@pytest.mark.skipif(not SYSTEMD or os.geteuid() != 0, reason="needs systemd, and root for a /run of its own")
+def test_systemd_runs_it(tinycoder, tmp_path):
+    """From start to stop: systemctl returns when READY=1 has come, and again when the server has ended by itself."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    path = tmp_path / "llamafile.service"
+    path.write_text(re.sub(NOT_HERE, "", printed("-m", tinycoder, "--port", str(port), folder=tmp_path)))
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-uc", MANAGER, "sh", SYSTEMD, str(path)]
+    done = subprocess.run([*command, f"http://127.0.0.1:{port}"], capture_output=True, text=True, timeout=120)
+    if "Operation not permitted" in done.stderr or "permission denied" in done.stderr:
+        pytest.skip("nothing can be mounted here")
+    said = done.stdout.split()
+    assert sorted(said[:2]) == ["ActiveState=active", "SubState=running"], done
+    assert said[2] == '{"status":"ok"}' and said[3:7] == ["NoNewPrivs:", "1", "Seccomp:", "2"], done
+    assert sorted(said[7:]) == ["ActiveState=inactive", "ExecMainStatus=0", "Result=success"], done
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not here")
