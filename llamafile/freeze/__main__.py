@@ -10,13 +10,14 @@ from pathlib import Path
 
 import llamafile
 from llamafile.errors import LlamafileError
-from llamafile.freeze import assemble, bytecode, collect, cpython, licenses, link, natives, zig
+from llamafile.freeze import assemble, bytecode, collect, cpython, licenses, link, natives, tls, zig
 from llamafile.page import build as page
 
 
 def build(output: Path, python: link.Python, work: Path) -> None:
     """Collect, compile, link and assemble with the given Python; work keeps what the steps leave behind."""
     found = collect.for_library(collect.collect(work / "collect"), python.standard)
+    found = found._replace(extensions=found.extensions | python.extensions)
     objects = natives.static_objects(python, work / "natives")
     head = link.link_head(python, objects, work / "link")
     inside = {*python.builtin, *objects}
@@ -59,7 +60,9 @@ def main() -> int:
     chosen = parser.parse_args()
     try:
         if chosen.release:
-            python = link.python_built(cpython.build(collect.ROOT / "build" / "cpython", chosen.target))
+            built = cpython.build(collect.ROOT / "build" / "cpython", chosen.target)
+            tls.build(built)
+            python = link.python_built(built)
         else:
             python = link.python_at_hand()
         if chosen.shared:

@@ -57,7 +57,7 @@ def build(folder: Path, target: str, jobs: int = 2) -> Path:
     _build_zlib(sources.unpack(shelf.debian(sources.ZLIB), place / "zlib"), place / "deps", tools)
     _build_ffi(sources.unpack(shelf.debian(sources.FFI), place / "libffi"), place / "deps", tools, jobs)
     archive = shelf.debian(sources.CPYTHON)
-    revision, fixes = shelf.fixes(sources.CPYTHON)
+    revision, fixes = shelf.fixes(sources.CPYTHON, sources.CPYTHON_SUITE)
     _say(f"CPython {revision} (some minutes)")
     tree = sources.unpack(archive, place / "cpython", fixes)
     cffi = sources.unpack(shelf.cffi(), place / "cffi")

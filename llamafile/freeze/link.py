@@ -43,6 +43,7 @@ class Python(NamedTuple):
     target: str
     at_hand: bool
     licenses: dict[str, Path]  # of CPython and what is linked with it
+    extensions: dict[str, Path]  # extension modules that were built with it
 
 
 def python_at_hand() -> Python:
@@ -66,6 +67,7 @@ def python_at_hand() -> Python:
         target=f"{os.uname().machine}-linux-gnu",
         at_hand=True,
         licenses={f"python/{text.name}": text for text in _LICENSES_AT_HAND if text.is_file()},
+        extensions={},
     )
 
 
@@ -109,7 +111,8 @@ def python_built(folder: Path) -> Python:
         target=folder.name,
         at_hand=False,
         licenses={name: folder / tree / "LICENSE" for name, tree in (("python", "cpython"), ("libffi", "libffi"))}
-        | {"zlib": folder / "zlib" / "zlib.h"},  # which begins with it
+        | {"zlib": folder / "zlib" / "zlib.h", "openssl": folder / "openssl" / "LICENSE.txt"},  # zlib's begins with it
+        extensions={"_ssl": folder / "_ssl.so"},
     )
 
 
