@@ -16,7 +16,8 @@ from llamafile.page import build as page
 
 def build(output: Path, python: link.Python, work: Path) -> None:
     """Collect, compile, link and assemble with the given Python; work keeps what the steps leave behind."""
-    found = collect.for_library(collect.collect(work / "collect"), python.standard)
+    there = {*python.builtin, *python.extensions}
+    found = collect.for_library(collect.collect(work / "collect"), python.standard, there)
     found = found._replace(extensions=found.extensions | python.extensions)
     objects = natives.static_objects(python, work / "natives")
     head = link.link_head(python, objects, work / "link")
@@ -24,7 +25,7 @@ def build(output: Path, python: link.Python, work: Path) -> None:
     members = head.members | bytecode.compile_all(found.modules, python.command)
     members |= natives.extension_members(found, inside, python.target)
     members |= page.members()
-    members |= collect.data_members() | licenses.license_members(found, python)
+    members |= collect.data_members() | licenses.license_members(found, python, members)
     facts = {
         "version": llamafile.VERSION,
         "revision": revision(),

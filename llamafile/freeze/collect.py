@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Container
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ EXCLUDED = """
     _xxsubinterpreters ossaudiodev spwd audioop asyncio.windows_events asyncio.windows_utils asyncio.proactor_events
     ctypes.wintypes click._winconsole tqdm.notebook
     typing_extensions _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw _multibytecodec
-    _hashlib sentencepiece tokenizers
+    _hashlib sentencepiece tokenizers attr attrs
     xml.sax xml.etree xml.dom.pulldom urllib.request http.client http.cookiejar wcwidth._wcwidth_c
     prompt_toolkit.contrib prompt_toolkit.input.win32 prompt_toolkit.output.win32 rich._win32_console
     rich._windows_renderer prompt_toolkit.eventloop.win32 prompt_toolkit.input.win32_pipe prompt_toolkit.output.conemu
@@ -53,6 +54,9 @@ LEXERS = """
 SOME_OF = {"encodings": ENCODINGS, "pygments.lexers": LEXERS, "pygments.formatters": ["_mapping"],
            "pygments.styles": ["_mapping"], "wcwidth.table_grapheme_overrides": ["_registry"]}
 
+# Modules in C beside which their packages have another way.
+DONE_WITHOUT = ("_uuid",)
+
 # Folders of ours that only a checkout needs.
 CHECKOUT_ONLY = (
     "llamafile/freeze/",
@@ -72,6 +76,7 @@ class Collection(NamedTuple):
     modules: dict[str, Path]
     extensions: dict[str, Path]
     libraries: dict[str, Path]
+    builtin: list[str]  # modules inside this very Python
 
 
 def own_modules() -> list[str]:
@@ -101,7 +106,9 @@ def collect(work: Path) -> Collection:
         "from PyInstaller.compat import PY3_BASE_MODULES\n"  # these it puts elsewhere, so they are not in a.pure
         "base = [(n.identifier, n.filename, '') for n in a.graph.nodes()\n"
         "        if str(n.identifier).split('.')[0] in PY3_BASE_MODULES and n.filename]\n"
-        f"json.dump({{'pure': a.pure + base, 'binaries': a.binaries}}, open({str(answer)!r}, 'w'))\n"
+        "builtin = sorted(n.identifier for n in a.graph.nodes() if type(n).__name__ == 'BuiltinModule')\n"
+        "found = {'pure': a.pure + base, 'binaries': a.binaries, 'builtin': builtin}\n"
+        f"json.dump(found, open({str(answer)!r}, 'w'))\n"
     )
     command = [sys.executable, "-m", "PyInstaller", "--log-level=WARN", "--noconfirm"]
     command += [f"--workpath={work / 'scratch'}", f"--distpath={work / 'dist'}", str(spec)]
@@ -114,10 +121,10 @@ def collect(work: Path) -> Collection:
     if done.returncode:
         raise LlamafileError(f"PyInstaller: the analysis failed; its last words: {done.stderr.strip()[-2000:]}")
     found = json.loads(answer.read_text())
-    return _sort(found["pure"], found["binaries"])
+    return _sort(found["pure"], found["binaries"], found["builtin"])
 
 
-def _sort(pure: list[list[str]], binaries: list[list[str]]) -> Collection:
+def _sort(pure: list[list[str]], binaries: list[list[str]], builtin: list[str]) -> Collection:
     modules = {name: Path(path) for name, path, _ in sorted(pure) if path and path.endswith(".py") and _is_kept(name)}
     extensions, libraries = {}, {}
     for name, path, kind in sorted(binaries):
@@ -125,7 +132,7 @@ def _sort(pure: list[list[str]], binaries: list[list[str]]) -> Collection:
             extensions[_extension_module(name)] = Path(path)
         elif kind == "BINARY" and not os.path.basename(name).startswith("libpython"):
             libraries[os.path.basename(name)] = Path(path)
-    return Collection(modules, extensions, libraries)
+    return Collection(modules, extensions, libraries, [name for name in builtin if name not in EXCLUDED])
 
 
 def _is_kept(module: str) -> bool:
@@ -140,11 +147,18 @@ def _extension_module(name: str) -> str:
     return module if not folder or folder.endswith("lib-dynload") else f"{folder.replace('/', '.')}.{module}"
 
 
-def for_library(found: Collection, standard: Path) -> Collection:
-    """The collection with another standard library of this version: its sources, none of this one's extensions."""
+def for_library(found: Collection, standard: Path, inside: Container[str]) -> Collection:
+    """The collection with another standard library of this version: its sources, none of this one's extensions.
+
+    Raises LlamafileError for modules in C that were found and are not `inside` that one."""
     here = Path(sysconfig.get_path("stdlib"))
     if here.samefile(standard):
         return found
+    in_c = [*found.builtin, *(name for name, path in found.extensions.items() if "lib-dynload" in path.parts)]
+    missing = [name for name in in_c if name not in inside and name not in DONE_WITHOUT]
+    if missing:
+        names = " ".join(missing)
+        raise LlamafileError(f"{standard}: its Python has no {names}; add to MODULES in llamafile/freeze/cpython.py")
     modules = {}
     for name, path in found.modules.items():
         ours = here in path.parents and "site-packages" not in path.parts
@@ -152,7 +166,7 @@ def for_library(found: Collection, standard: Path) -> Collection:
         if there.is_file():  # modules of this installation, as its build settings, have no twin
             modules[name] = there
     extensions = {name: path for name, path in found.extensions.items() if "lib-dynload" not in path.parts}
-    return Collection(modules, extensions, found.libraries)
+    return Collection(modules, extensions, found.libraries, found.builtin)
 
 
 def data_members() -> dict[str, bytes]:

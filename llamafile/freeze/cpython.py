@@ -18,7 +18,7 @@ from llamafile.freeze.link import run
 MODULES = """
     array _asyncio _bisect _blake2 _contextvars _csv _datetime _heapq _json _md5 _opcode _pickle _posixsubprocess _queue
     _random _sha1 _sha256 _sha3 _sha512 _socket _statistics _struct _typing _zoneinfo binascii cmath fcntl grp math mmap
-    resource select syslog termios unicodedata zlib
+    pyexpat resource select syslog termios unicodedata zlib
 """.split()  # noqa: SIM905
 
 ZLIB_FILES = (
@@ -142,6 +142,7 @@ def _build_python(tree: Path, deps: Path, tools: dict[str, str], jobs: int) -> N
     run([*command, "--without-readline", "--with-lto=no", "--prefix=/nonexistent"], cwd=tree, env=environment)
     _choose_modules(tree, deps)
     run(["make", f"-j{jobs}", "python", "libpython3.11.a"], cwd=tree, env=environment)
+    shutil.copy(tree / "Modules" / "expat" / "libexpat.a", deps / "lib")  # of CPython's own copy
 
 
 def _choose_modules(tree: Path, deps: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Container
 from importlib import metadata
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from llamafile.freeze.link import Python
 WORDS = ("LICEN", "COPYING", "COPYRIGHT", "NOTICE")
 
 
-def license_members(found: Collection, python: Python) -> dict[str, bytes]:
-    """Texts for this project, CPython and its libraries, and each distribution that a collected module belongs to."""
+def license_members(found: Collection, python: Python, inside: Container[str]) -> dict[str, bytes]:
+    """Texts for this project, CPython and its libraries, and each distribution that a collected module belongs to.
+
+    Of the libraries that were found, only those count whose member is inside."""
     members = {"licenses/llamafile": (ROOT / "LICENSE").read_bytes()}
     for name, path in python.licenses.items():
         members[f"licenses/{name}"] = path.read_bytes()
@@ -23,7 +26,7 @@ def license_members(found: Collection, python: Python) -> dict[str, bytes]:
         for path in _texts(metadata.distribution(distribution)):
             members[f"licenses/{distribution}/{path.name}"] = path.read_bytes()
     for name, path in found.libraries.items():
-        for text in _of_library(path):
+        for text in _of_library(path) if f"lib/{name}" in inside else ():
             members[f"licenses/{name}/{text.name}"] = text.read_bytes()
     return members
 

@@ -105,7 +105,7 @@ def python_built(folder: Path) -> Python:
         includes=[f"-I{tree / 'Include'}", f"-I{tree}"],
         library=next(tree.glob("libpython3.*.a"), None),
         shared=None,
-        link_flags=[str(deps / "lib" / "libz.a"), str(deps / "lib" / "libffi.a"), *SYSTEM_LIBRARIES],
+        link_flags=[*map(str, sorted(deps.glob("lib/*.a"))), *SYSTEM_LIBRARIES],
         standard=tree / "Lib",
         cc=[str(zig.tool("cc", folder.name, folder.parent / "tools"))],
         target=folder.name,

@@ -24,26 +24,23 @@ _EXPORTS = "{ global: PyInit__ssl; local: *; };\n"
 
 
 def build(place: Path, jobs: int = 2) -> Path:
-    """Build beside the CPython in place (what cpython.build returned) unless it is there; returns the module's path."""
-    work, target = place / "openssl", place.name
-    module, mark = place / "_ssl.so", place / "recipe-tls"
-    recipe = _recipe(place)
-    if module.is_file() and mark.is_file() and mark.read_text() == recipe:
-        return module
-    mark.unlink(missing_ok=True)
-    shelf = sources.Shelf(place.parent / "fetched")
+    """Build beside the CPython in place (what cpython.build returned), OpenSSL once; returns the module's path."""
+    tree, module, target = place / "openssl", place / "_ssl.so", place.name
+    mark, recipe = tree / "recipe", _recipe(target)
     tools = {name: str(zig.tool(name, target, place.parent / "tools")) for name in ("cc", "ar", "ranlib")}
-    print(f"llamafile: building OpenSSL {sources.OPENSSL.version} (some minutes)", file=sys.stderr, flush=True)
-    tree = sources.unpack(shelf.debian(sources.OPENSSL), work, leave_out="*/fuzz/corpora")
-    _build_openssl(tree, target, tools, jobs)
-    _link_module(place / "cpython", tree, module, tools["cc"])
-    mark.write_text(recipe)
+    if not mark.is_file() or mark.read_text() != recipe:
+        print(f"llamafile: building OpenSSL {sources.OPENSSL.version} (some minutes)", file=sys.stderr, flush=True)
+        archive = sources.Shelf(place.parent / "fetched").debian(sources.OPENSSL)
+        _build_openssl(sources.unpack(archive, tree, leave_out="*/fuzz/corpora"), target, tools, jobs)
+        mark.write_text(recipe)
+    _link_module(place / "cpython", tree, module, tools["cc"])  # for whatever CPython is there: it takes a second
     return module
 
 
-def _recipe(place: Path) -> str:
-    digest = hashlib.sha256((place / "recipe").read_bytes())
-    digest.update(Path(__file__).read_bytes())
+def _recipe(target: str) -> str:
+    digest = hashlib.sha256(f"{target} {sources.OPENSSL}".encode())
+    for name in ("tls.py", "zig.py"):
+        digest.update(Path(__file__).with_name(name).read_bytes())
     return digest.hexdigest()
 
 

@@ -129,8 +129,11 @@ _FOLDERS = {"cli": ("grammar",), "chat": ("grammar", "serving", "tool_calls"),
 def preload(mode: str, *more: str) -> None:
     """Import what a mode needs late, and `more` names of modules; to be called before the door closes."""
     frozen = "_launcher" in sys.builtin_module_names
-    for name in (*_EXTENSIONS[mode], *(() if frozen else (*_SOURCES, *_ours(mode))), *more):
-        __import__(name)
+    try:
+        for name in (*_EXTENSIONS[mode], *(() if frozen else (*_SOURCES, *_ours(mode))), *more):
+            __import__(name)
+    except ImportError as problem:  # where /proc is not mounted, the executable cannot load them
+        raise LlamafileError(str(problem)) from None
     if not frozen and mode != "cli":
         _load_unwinder()
     for name in _members() if mode == "server" else ():

@@ -6,7 +6,6 @@ import asyncio
 import signal
 
 from llamafile import sandbox, times
-from llamafile.errors import LlamafileError
 from llamafile.server import app, connection, late, listen, notify
 
 TYPE_CHECKING = False
@@ -35,7 +34,8 @@ class Server:
         loop = asyncio.get_running_loop()
         self.take_signals(loop)
         tls = self.served.settings.tls
-        listeners = [await loop.create_server(self._connection, sock=each, ssl=tls) for each in self.sockets]
+        more = {} if tls is None else {"ssl": tls, "ssl_handshake_timeout": self.shared.headers_timeout}
+        listeners = [await loop.create_server(self._connection, sock=each, **more) for each in self.sockets]
         times.mark("server")
         announced = loop.create_task(self.announce())
         while self.ending is None and self.served.problem is None:
@@ -96,7 +96,7 @@ class Server:
             return
         try:
             _close_door(served)
-        except LlamafileError as problem:
+        except BaseException as problem:  # which run() raises when all is closed
             served.problem = problem
             return
         served.ready = True

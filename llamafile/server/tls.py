@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from llamafile.arguments import Options
 
+_NO_PAIR = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")  # the last for another kind of key
 _MARKS = ((b"CERTIFICATE-----", "certificate"), (b"PRIVATE KEY-----", "private key"))
 
 
@@ -33,6 +34,7 @@ def context(options: Options) -> Any:
                              "speaks TLS before it, or use a release") from None
     found = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     found.minimum_version = ssl.TLSVersion.TLSv1_2
+    found.set_alpn_protocols(["http/1.1"])
     try:
         found.load_cert_chain(cert, key, password=_no_password)
     except ssl.SSLError as problem:
@@ -51,7 +53,7 @@ def _is_stream(path: str) -> bool:
 
 
 def _said(problem: Any) -> str:
-    if problem.reason == "KEY_VALUES_MISMATCH":
+    if problem.reason in _NO_PAIR:
         return "the key does not belong to the certificate"
     reason = (problem.reason or "").replace("_", " ").lower()
     return f"one of them is damaged ({reason or problem.strerror})"

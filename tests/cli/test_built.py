@@ -12,19 +12,19 @@ import pytest
 
 from llamafile import __main__
 from tests.cli.boxes import aligned
+from tests.executable.built import BUILT
 
 pytestmark = [pytest.mark.built, pytest.mark.models]
 
 ROOT = Path(__main__.__file__).parents[1]
-ENGINE = ROOT / "build" / "llamafile"
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith(("LLAMA_", "PYTHON"))}
 
 
 @pytest.fixture(scope="module")
 def engine():
-    if not ENGINE.exists():
-        pytest.skip("build/llamafile is not built; make executable")
-    return ENGINE
+    if not BUILT.exists():
+        pytest.skip(f"{BUILT} is not built; make executable")
+    return BUILT
 
 
 def run(program, *words, **more):

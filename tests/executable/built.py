@@ -16,7 +16,8 @@ from zipalign.sources import Entry
 from zipalign.writer import append
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILT = ROOT / "build" / "llamafile"
+CHOSEN = os.environ.get("LLAMAFILE_TEST_ENGINE")  # another executable to test than build/llamafile, as the release
+BUILT = Path(CHOSEN).resolve() if CHOSEN else ROOT / "build" / "llamafile"
 PACKAGES = ("llamafile", "zipalign", "runtime", "gpu_modules")
 
 # Takes the place of llamafile.__main__ in a copy: `-c TEXT` is run as Python, all else goes to the program itself.
@@ -33,7 +34,9 @@ def main():
 
 @functools.cache
 def executable() -> Path:
-    """The path of build/llamafile, which is built here unless it is newer than every source."""
+    """The path of build/llamafile, which is built here unless it is newer than every source, or the chosen one."""
+    if CHOSEN:
+        return BUILT
     newest = max(path.stat().st_mtime for package in PACKAGES for path in _sources(ROOT / package))
     if not BUILT.exists() or BUILT.stat().st_mtime < newest:
         command = [sys.executable, "-m", "llamafile.freeze", "--output", str(BUILT)]

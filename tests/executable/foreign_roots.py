@@ -25,7 +25,13 @@ from tests.server.running import Running, events
 
 CACHE = Path(os.environ.get("LLAMAFILE_TEST_CACHE") or Path.home() / ".cache" / "llamafile-weights") / "roots"
 RELEASES = ("buster", "bullseye", "bookworm", "trixie", "sid")
-INTO_ROOT = 'mkdir -p "$0/proc"; mount -t proc none "$0/proc"; exec env -i "$(command -v chroot)" "$0" "$@"'
+# debootstrap makes a link of /proc where it may not mount it.
+INTO_ROOT = """
+test ! -h "$0/proc" || rm "$0/proc"
+mkdir -p "$0/proc"
+test -n "$WITHOUT_PROC" || mount -t proc none "$0/proc"
+exec env -i "$(command -v chroot)" "$0" "$@"
+"""
 PROMPT = ("-p", "The sea is", "-n", "8", "--temp", "0", "--seed", "1")
 
 
@@ -63,11 +69,19 @@ def try_in(root: Path, executable: Path, model: Path) -> str:
     assert version.startswith("llamafile "), version
     answer = _inside(root, "/opt/llamafile", "-m", "/opt/model.gguf", *PROMPT)
     assert answer.strip(), "no text"
+    _refused_without_proc(root)
     certificate(place)
     secure = ("--ssl-key-file", "/opt/key.pem", "--ssl-cert-file", "/opt/cert.pem")
     said = {serve_in(root), serve_in(root, *secure, verify=ssl.create_default_context(cafile=place / "cert.pem"))}
     assert len(said) == 1, said
     return f"{answer.strip()} / {said.pop()}"
+
+
+def _refused_without_proc(root: Path) -> None:
+    """The server loads native modules through /proc: without one it says so and ends."""
+    words = _into(root, "/opt/llamafile", "--server", "--port", "0", "-m", "/opt/model.gguf")
+    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "WITHOUT_PROC": "1"}, timeout=60)
+    assert done.returncode == 1 and done.stderr.endswith("/proc, which is not mounted; mount it\n"), done.stderr
 
 
 def certificate(folder: Path) -> None:

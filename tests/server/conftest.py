@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from .running import ENGINE, SOURCES, Running
+from tests.executable.built import BUILT
+
+from .running import SOURCES, Running
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def server(start, smollm2, tmp_path_factory):
 @pytest.fixture(scope="module", params=["sources", pytest.param("built", marks=pytest.mark.built)])
 def everywhere(request, start, smollm2):
     """The same server, from the sources and from the built executable."""
-    if request.param == "built" and not ENGINE.exists():
+    if request.param == "built" and not BUILT.exists():
         pytest.skip("build/llamafile is not built; make executable")
-    program = SOURCES if request.param == "sources" else (str(ENGINE),)
+    program = SOURCES if request.param == "sources" else (str(BUILT),)
     return start(smollm2, "-c", "2048", "--temp", "0", program=program)

@@ -14,7 +14,6 @@ from pathlib import Path
 import httpx
 
 ROOT = Path(__file__).resolve().parents[2]
-ENGINE = ROOT / "build" / "llamafile"
 SOURCES = (sys.executable, "-m", "llamafile")
 READY_SECONDS = 60
 ENVIRONMENT = {key: value for key, value in os.environ.items()

@@ -12,8 +12,9 @@ import openai
 import pytest
 
 from tests.cli.boxes import aligned
+from tests.executable.built import BUILT
 
-from .running import ENGINE, Running, events
+from .running import Running, events
 
 pytestmark = [pytest.mark.built, pytest.mark.models]
 
@@ -21,10 +22,10 @@ pytestmark = [pytest.mark.built, pytest.mark.models]
 
 @pytest.fixture(scope="module")
 def program(smollm2, tmp_path_factory):
-    if not ENGINE.exists():
-        pytest.skip("build/llamafile is not built; make executable")
+    if not BUILT.exists():
+        pytest.skip(f"{BUILT} is not built; make executable")
     path = tmp_path_factory.mktemp("built") / "smollm2.llamafile"
-    shutil.copy(ENGINE, path)
+    shutil.copy(BUILT, path)
     with open(smollm2, "rb") as file:
         aligned(path, {"SmolLM2.gguf": file.read(), ".args": b"-m\nSmolLM2.gguf\n-c\n2048\n--temp\n0\n...\n"})
     return (str(path),)

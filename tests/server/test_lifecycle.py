@@ -130,15 +130,26 @@ def test_tls(start, tinycoder, certificate):
         assert client.version() == "TLSv1.3"
 
 
+def test_a_handshake_that_never_comes(start, tinycoder, certificate):
+    found = start(tinycoder, "--timeout", "1", "--ssl-key-file", certificate[0], "--ssl-cert-file", certificate[1])
+    with found.connect() as client:
+        client.settimeout(15)
+        assert client.recv(10) == b""
+    with httpx.Client(verify=ssl.create_default_context(cafile=certificate[1])) as client:
+        assert client.get(found.url + "/health").status_code == 200
+
+
 def test_keys_and_certificates_that_are_no_pair(tinycoder, certificate, tmp_path):
     key, cert = certificate
-    other, locked, damaged = (str(tmp_path / name) for name in ("other", "locked", "damaged"))
-    for words in (["genrsa", "-out", other], ["rsa", "-in", key, "-aes256", "-passout", "pass:x", "-out", locked]):
+    other, curve, locked, damaged = (str(tmp_path / name) for name in ("other", "curve", "locked", "damaged"))
+    for words in (["genrsa", "-out", other], ["rsa", "-in", key, "-aes256", "-passout", "pass:x", "-out", locked],
+                  ["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", curve]):
         subprocess.run(["openssl", *words], check=True, capture_output=True)
     with open(key) as file, open(damaged, "w") as copy:
         copy.write(file.read().replace("MII", "!!!"))
     for pair, message in (
         ((other, cert), f"TLS: {cert} and {other}: the key does not belong to the certificate; "),
+        ((curve, cert), f"TLS: {cert} and {curve}: the key does not belong to the certificate; "),
         ((locked, cert), f"TLS: {locked}: the key is protected by a password; "),
         ((damaged, cert), f"TLS: {cert} and {damaged}: one of them is damaged ("),
         ((cert, cert), f"TLS: {cert}: has no private key as PEM in it; "),

@@ -11,7 +11,9 @@ import pytest
 
 from tests import weights
 
-from .running import ENGINE, Running
+from tests.executable.built import BUILT
+
+from .running import Running
 
 pytestmark = [pytest.mark.built, pytest.mark.models]
 
@@ -33,13 +35,13 @@ ANSWER = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {
 
 @pytest.fixture(scope="module")
 def served():
-    if not ENGINE.exists():
+    if not BUILT.exists():
         pytest.skip("build/llamafile is not built; make executable")
     try:
         model = str(weights.fetch("qwen0.5b"))
     except weights.Unavailable as problem:
         pytest.skip(str(problem))
-    found = Running(model, "-c", "4096", "--temp", "0", program=(str(ENGINE),))
+    found = Running(model, "-c", "4096", "--temp", "0", program=(str(BUILT),))
     yield found
     found.stop()
     assert "Traceback" not in found.text, found.text
