@@ -70,7 +70,7 @@ check: native
 	$(PY) -m mypy
 
 check-long: native release
-	$(PY) -m pytest -m long
+	LLAMAFILE_TEST_ENGINE=build/release/llamafile $(PY) -m pytest -m 'long or built'
 	$(PY) -m tests.gpu.check --all
 	$(PY) -m tests.executable.foreign_roots build/release/llamafile
 
