@@ -31,6 +31,8 @@ class Server(serve.Server):
     async def announce(self) -> None:
         """Wait until the chat says that all is ready; the chat says what there is to say."""
         while not self._loading.done_within(0):
+            if self.ending is not None:  # before all was ready, which it may then never be
+                return
             await asyncio.sleep(serve.TICK)
         if self.served.problem is None:
             self.served.ready = True

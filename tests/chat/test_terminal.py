@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import stat
+import subprocess
 import sys
 import time
 
@@ -96,6 +98,24 @@ def test_nothing_heavy_is_imported_before_the_prompt(smollm2, tmp_path):
                   smollm2, "--nobrowser", "--port", "18573") as terminal:
         terminal.ended()
         assert re.search(r"^heavy:$", terminal.screen(), re.MULTILINE), terminal.screen()
+
+
+BROKEN = """
+import sys
+sys.modules["prompt_toolkit"] = None  # as in an executable that something was left out of
+from llamafile.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_fault_at_the_beginning_ends_it(tinycoder):
+    """With a server behind it, too: nothing waits for what will never be ready."""
+    mine, other = pty.openpty()
+    done = subprocess.run([sys.executable, "-c", BROKEN, "-m", tinycoder, "--nobrowser", "--port", "0"], stdin=other,
+                          stdout=other, stderr=subprocess.PIPE, text=True, env={**os.environ, "TERM": "xterm"},
+                          timeout=60)
+    os.close(mine), os.close(other)
+    assert done.returncode == 1 and "ModuleNotFoundError" in done.stderr, done
 
 
 def test_an_uploaded_file_is_read(start, tmp_path):

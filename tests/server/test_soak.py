@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.executable.built import CHOSEN
+from tests.executable.built import BUILT, CHOSEN
 
 from .running import SOURCES
 from .soak import CONTEXT, soak
@@ -18,4 +18,4 @@ def test_ten_seconds(start, smollm2):
 
 @pytest.mark.long
 def test_ten_minutes(start, smollm2):
-    soak(start(smollm2, "-c", str(CONTEXT), program=(CHOSEN,) if CHOSEN else SOURCES), 600)
+    soak(start(smollm2, "-c", str(CONTEXT), program=(str(BUILT),) if CHOSEN else SOURCES), 600)
