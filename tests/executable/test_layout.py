@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -141,6 +143,17 @@ def test_extension_modules_are_named_as_python_imports_them():
     assert collect._extension_module(name) == "math"
     assert collect._extension_module("isal/isal_zlib.cpython-311-x86_64-linux-gnu.so") == "isal.isal_zlib"
     assert collect._extension_module("_cffi_backend.cpython-311-x86_64-linux-gnu.so") == "_cffi_backend"
+
+
+def test_a_python_that_lacks_what_is_imported_is_refused(tmp_path):
+    """Whatever is written in C and reached must be in the release's Python: a missing one shows when it is imported."""
+    dynamic = Path(sysconfig.get_path("stdlib")) / "lib-dynload"
+    found = collect.Collection({}, {"pyexpat": dynamic / "pyexpat.so", "_uuid": dynamic / "_uuid.so"}, {}, ["math"])
+    with pytest.raises(LlamafileError, match=r": its Python has no pyexpat; add to MODULES in "):
+        collect.for_library(found, tmp_path, {"math"})
+    with pytest.raises(LlamafileError, match=r": its Python has no math; "):
+        collect.for_library(found, tmp_path, {"pyexpat"})
+    assert collect.for_library(found, tmp_path, {"math", "pyexpat"}).extensions == {}
 
 
 def test_needed_libraries_come_in_loading_order(tmp_path):
