@@ -11,7 +11,7 @@ import pytest
 
 from zipalign.reader import Archive
 
-from .built import ROOT, run
+from .built import CHOSEN, ROOT, run
 
 pytestmark = pytest.mark.built
 
@@ -30,7 +30,8 @@ def test_version_names_engine_python_and_revision(engine):
     done = run(engine, "--version")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("llamafile 0.1.0 (revision ")
-    assert f"Python {sys.version.split()[0]}" in done.stdout
+    python = sys.version.split()[0] if CHOSEN is None else f"{sys.version_info[0]}.{sys.version_info[1]}."
+    assert f"Python {python}" in done.stdout
     assert done.stderr == ""
 
 
