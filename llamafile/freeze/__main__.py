@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,14 @@ def build(output: Path, python: link.Python, work: Path) -> None:
     assemble.assemble(output, head.image, members, facts)
 
 
+def need_tools() -> None:
+    """Raise LlamafileError where a program is missing that CPython and OpenSSL are built by, before anything begins."""
+    missing = [name for name in ("make", "patch", "perl", "tar") if not shutil.which(name)]
+    if missing:
+        names = " ".join(missing)
+        raise LlamafileError(f"{names}: not found, and the release is built with it; run: apt-get install {names}")
+
+
 def revision() -> str:
     """The git revision of the checkout, with a plus sign when files differ from it; `unknown` outside a repository."""
     try:
@@ -61,6 +70,7 @@ def main() -> int:
     chosen = parser.parse_args()
     try:
         if chosen.release:
+            need_tools()
             built = cpython.build(collect.ROOT / "build" / "cpython", chosen.target)
             tls.build(built)
             python = link.python_built(built)
