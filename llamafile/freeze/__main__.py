@@ -39,6 +39,8 @@ def build(output: Path, python: link.Python, work: Path) -> None:
 def need_tools() -> None:
     """Raise LlamafileError where a program is missing that CPython and OpenSSL are built by, before anything begins."""
     missing = [name for name in ("make", "patch", "perl", "tar") if not shutil.which(name)]
+    if "perl" not in missing and subprocess.run(["perl", "-MIPC::Cmd", "-e", "1"], capture_output=True).returncode:
+        missing.append("perl")  # every Debian has one, but not with the modules that OpenSSL is configured with
     if missing:
         names = " ".join(missing)
         raise LlamafileError(f"{names}: not found, and the release is built with it; run: apt-get install {names}")
