@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import select
 import socket
@@ -141,6 +142,27 @@ def test_a_grammar_bomb_does_not_go_off(server):
     nested = "root ::= " + "(" * 5000 + '"x"' + ")" * 5000
     assert server.post("/completion", {"prompt": "x", "grammar": nested}).status_code == 400
     assert server.post("/completion", {"prompt": "x", "grammar": "a" * (1 << 21)}).status_code == 400
+
+
+def processor_seconds(server):
+    with open(f"/proc/{server.process.pid}/stat") as file:
+        user, system = file.read().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("field", ["grammar", "json_schema"])
+def test_what_grows_without_end_costs_the_server_little(server, field):
+    laughs = "root ::= a0\n" + "".join(f"a{i} ::= a{i + 1} a{i + 1}\n" for i in range(6000)) + 'a6000 ::= "x"?'
+    parts = {f"p{k}": {"$ref": "#/$defs/d", "minProperties": 0} for k in range(9)}
+    schema = {"$defs": {"d": {"properties": parts}}, "$ref": "#/$defs/d"}
+    body = {"prompt": "x", field: {"grammar": laughs, "json_schema": schema}[field]}
+    assert server.post("/completion", body).status_code == 400  # and all is imported
+    times = []
+    for _ in range(3):
+        before = processor_seconds(server)
+        assert server.post("/completion", body).status_code == 400
+        times.append(processor_seconds(server) - before)
+    assert min(times) < 0.1, times
 
 
 def test_paths_lead_nowhere_else(server):
