@@ -6,7 +6,7 @@
 
 enum {
     LF_NODE_LIMIT = 1 << 22, LF_SEEN_FIRST = 256, LF_TABLE_FIRST = 1024,
-    LF_BEGIN_EFFORT = 1 << 17, /* items that the first state may have: less than a tenth of a second */
+    LF_BEGIN_EFFORT = 1 << 16, /* items that the first state may have: less than a tenth of a second */
     LF_FORGET_EFFORT = 1 << 26,
 };
 

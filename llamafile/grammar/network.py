@@ -42,7 +42,7 @@ class Network:
         self._rule_numbers: dict[str, int] = {}
         self._sizes: dict[int, int] = {}  # by the id of an expression, all of which are alive while one builds
         self._unrolled: dict[tuple, int] = {}
-        self._tails: dict[int, tuple] = {}
+        self._tails: dict[tuple, list[list[int]]] = {}
         self.effort = 0
 
     def build(self, rules: dict, root: str = "root") -> None:
@@ -130,17 +130,17 @@ class Network:
 
     def _byte_sets(self, ranges: tuple) -> list[list[int]]:
         """Return the sequences of sets of bytes, from the last one, that spell one character of these ranges."""
-        known = self._tails.get(id(ranges))
+        known = self._tails.get(ranges)
         if known is None:
-            self._spend(4 * len(ranges))
+            self._spend(8 * len(ranges))
             tails: dict[tuple, int] = {}  # the bytes behind the first: the set of first bytes
-            for first, last in dict.fromkeys(ranges):
-                for sequence in utf8_ranges(first, last):
+            for low, high in dict.fromkeys(ranges):
+                for sequence in utf8_ranges(low, high):
                     tails[sequence[1:]] = tails.get(sequence[1:], 0) | _bits(*sequence[0])
-            found = [[*(self._set(_bits(*each)) for each in reversed(tail)), self._set(bits)]
-                     for tail, bits in tails.items()]
-            known = self._tails[id(ranges)] = (found, ranges)  # which keeps its id from being another's
-        return known[0]
+            known = self._tails[ranges] = [
+                [*(self._set(_bits(*each)) for each in reversed(tail)), self._set(first)]
+                for tail, first in tails.items()]
+        return known
 
     def _repeat(self, expression: tuple, following: int) -> int:
         _, part, least, most = expression
