@@ -262,9 +262,9 @@ HOSTILE = {
     ),
     "any characters": ("root ::= " + "." * 250_000, "has more than 25000 parts; make it simpler"),
     "a class of many": ("root ::= [" + "é" * 250_000 + "]", "has more than 25000 parts; make it simpler"),
-    "classes": ("root ::= " + "[^é]" * 11_000, "is too large; make it simpler"),
+    "classes": ("root ::= " + "[^é]" * 7_000, "is too large; make it simpler"),
     "rules of nothing": (
-        "root ::= a0\n" + "".join(f"a{i} ::= a{i + 1} a{i + 1}\n" for i in range(6000)) + 'a6000 ::= "x"?',
+        "root ::= a0\n" + "".join(f"a{i} ::= a{i + 1} a{i + 1}\n" for i in range(3000)) + 'a3000 ::= "x"?',
         "has too many ways to begin",
     ),
 }
