@@ -237,6 +237,11 @@ class Graph:
         self.caches.append(tensor)
         return OPS["store"](rows, tensor, self.cells)
 
+    @property
+    def rolls_back(self):
+        """Whether rows computed on trial leave nothing behind: cells are written anew, a recurrent state is not."""
+        return not any(tensor.home == program.STATE for tensor in self.tensors)
+
     def end_at(self, result):
         """Leave out every op after the one that makes the result."""
         made = next(i for i, op in enumerate(self.ops) if result in op.outputs)

@@ -56,19 +56,30 @@ class Engine:
         if self.session.warning:
             self.output.note(self.session.warning)
         return Timeline(self.options, self.model, self.session, sampler, self.output, time.perf_counter() - started,
-                        grammar)
+                        grammar, self._ahead())
 
     def __exit__(self, *_: object) -> None:
         for thing in (self.session, self.model):
             if thing is not None:
                 thing.close()
 
+    def _ahead(self) -> Any:
+        """What guesses the session's next tokens, or None."""
+        if not self.wishes.any or not self.session.n_ahead:
+            return None
+        from llamafile.speculation.alone import Alone
+
+        return Alone(self.session, self.wishes)
+
     def _open(self) -> None:
+        from llamafile.speculation import wishes
+
         options = self.options
         self.model = open_model_of(options, self.output.note)
+        self.wishes = wishes.of(options, self.model)
         self.session = self.model.session(
             context_of(options, self.model.n_ctx_train), n_batch=min(options.n_batch, options.n_ubatch),
-            cache_types=(options.cache_type_k, options.cache_type_v),
+            cache_types=(options.cache_type_k, options.cache_type_v), n_ahead=self.wishes.n_max * self.wishes.any,
         )
         times.mark("program")
 

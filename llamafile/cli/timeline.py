@@ -40,7 +40,7 @@ class Timeline:
     """A session with its sampler; tokens that are fed wait until the next one is sampled, so no work is for nothing."""
 
     def __init__(self, options: Options, model: Any, session: Any, sampler: Any, output: Output,
-                 load_seconds: float, grammar: Any = None) -> None:
+                 load_seconds: float, grammar: Any = None, ahead: Any = None) -> None:
         self.options, self.model, self.session, self.sampler, self.output = options, model, session, sampler, output
         self.tokenizer = model.tokenizer
         self.load_seconds = load_seconds
@@ -50,6 +50,7 @@ class Timeline:
         self.keep = 0
         self.waiting: list[int] = []
         self.prompt, self.answer = Count(0), Count(1)
+        self.ahead = ahead  # guesses at what comes next (a speculation.alone.Alone), or None
         self.matcher, self._mask = None, None
         if grammar is not None:
             from llamafile._native import ffi
@@ -88,6 +89,8 @@ class Timeline:
         if ids:
             started, fresh = time.perf_counter(), len(ids) - min(_common(self.session.tokens, ids), len(ids) - 1)
             self.session.sync(list(ids))
+            if self.ahead is not None:
+                self.ahead.begin(list(ids))
             self.prompt.add(fresh, time.perf_counter() - started)
 
     def _settle_keep(self, ids: Sequence[int]) -> None:
@@ -129,7 +132,7 @@ class Timeline:
         if self.waiting:
             self._make_room()
             waiting, self.waiting = self.waiting, []
-            self.session.append(waiting)
+            (self.session if self.ahead is None else self.ahead).append(waiting)
 
     def _make_room(self) -> None:
         """Drop the older half of what need not be kept, as often as the waiting tokens ask for."""
@@ -144,7 +147,10 @@ class Timeline:
         """Write the timings to the standard error stream."""
         if not self.options.perf:
             return
-        self.output.note(f"load {self.load_seconds:.3f} s; prompt {self.prompt}; answer {self.answer}")
+        guessed = ""
+        if self.ahead is not None and self.ahead.drafted:
+            guessed = f"; {self.ahead.accepted} of {self.ahead.drafted} guessed tokens were right"
+        self.output.note(f"load {self.load_seconds:.3f} s; prompt {self.prompt}; answer {self.answer}{guessed}")
 
 
 def _common(a: Sequence[int], b: Sequence[int]) -> int:

@@ -1,8 +1,10 @@
-"""Flags of adapters, images and speculation: all of them belong to coming versions."""
+"""Flags of adapters and images, which belong to coming versions, and of speculation."""
 
 from __future__ import annotations
 
-from llamafile.flags.row import FLOAT, INT, LIST, PATH, SWITCH, TEXT, later, without_effect
+from llamafile.flags.row import FLOAT, INT, LIST, PATH, SWITCH, TEXT, Flag, later, without_effect
+
+MOST_GUESSES = 1 << 16  # what others allow; a pass takes 32 along
 
 GROUP = "Adapters, images, speculation"
 
@@ -35,12 +37,22 @@ FLAGS = (
     later("-ctkd --cache-type-k-draft --spec-draft-type-k", TEXT, "Format of its cached keys."),
     later("-ctvd --cache-type-v-draft --spec-draft-type-v", TEXT, "Format of its cached values."),
     later("-td --threads-draft", INT, "Its threads."),
-    later("--draft --draft-max --draft-n --spec-draft-n-max", INT, "Tokens to guess at most."),
-    later("--draft-min --draft-n-min --spec-draft-n-min", INT, "Tokens to guess at least."),
-    later("--draft-p-min --spec-draft-p-min", FLOAT, "Probability below which guessing stops."),
+    Flag("--draft --draft-max --draft-n --spec-draft-n-max", "draft_max", INT, 16, "Tokens to guess ahead at most, "
+         "where it pays; 0 turns guessing off. The text is the same with and without.", low=0, high=MOST_GUESSES,
+         env="LLAMA_ARG_DRAFT_MAX"),
+    Flag("--draft-min --draft-n-min --spec-draft-n-min", "draft_min", INT, 0, "Fewer guesses are not tried.", low=0,
+         env="LLAMA_ARG_DRAFT_MIN"),
+    Flag("--draft-p-min --spec-draft-p-min", "draft_p_min", FLOAT, 0.0, "Probability below which the draft model "
+         "stops guessing; what does not pay is left out anyway.", low=0, high=1, env="LLAMA_ARG_DRAFT_P_MIN"),
     later("-ps --p-split --draft-p-split --spec-draft-p-split", FLOAT, "Probability that splits a guess."),
     later("-pa --p-accept", FLOAT, "Probability that accepts a guess."),
-    later("--spec-type", TEXT, "Kind of speculation."),
+    Flag("--spec-type", "spec_type", TEXT, "auto", "What guesses come from: lookup (earlier text), draft (the model "
+         "of -md), both, or none; auto: draft where there is one, and lookup unless layers are on a GPU.",
+         metavar="KIND,...", env="LLAMA_ARG_SPEC_TYPE"),
+    Flag("--lookup", "lookup", SWITCH, True, "Guess from the text so far, where it repeats itself.",
+         off="--no-lookup"),
+    Flag("--lookup-ngram-min --spec-ngram-size-n", "lookup_ngram_min", INT, 3, "Tokens that must be alike before a "
+         "guess from earlier text.", low=1, high=32),
     later("-lcs --lookup-cache-static", PATH, "Guesses from a fixed file."),
     later("-lcd --lookup-cache-dynamic", PATH, "Guesses from a file that learns."),
 )
