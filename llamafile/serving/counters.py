@@ -8,10 +8,11 @@ import time
 class Clock:
     """One request's counts and moments (seconds of perf_counter; 0 until they come)."""
 
-    __slots__ = ("cached", "ended", "evaluated", "first", "predicted", "prompt", "started")
+    __slots__ = ("accepted", "cached", "drafted", "ended", "evaluated", "first", "predicted", "prompt", "started")
 
     def __init__(self, prompt):
         self.prompt, self.cached, self.evaluated, self.predicted = prompt, 0, 0, 0
+        self.drafted = self.accepted = 0  # tokens guessed ahead, and those of them that came
         self.started = self.first = self.ended = 0.0
 
     def timings(self):
@@ -24,6 +25,7 @@ class Clock:
             "cache_n": self.cached,
             **_rates("prompt", prompt_n, prompt_ms),
             **_rates("predicted", self.predicted, predicted_ms),
+            **({"draft_n": self.drafted, "draft_n_accepted": self.accepted} if self.drafted else {}),
         }
 
 
@@ -35,9 +37,13 @@ def _rates(name, n, ms):
 class Metrics:
     """What the scheduler has done since it started."""
 
-    __slots__ = ("busy_slots", "decodes", "most_tokens", "predicted", "predicted_seconds", "prompt", "prompt_seconds")
+    __slots__ = (
+        "accepted", "busy_slots", "decodes", "drafted", "drafts", "most_tokens", "predicted", "predicted_seconds",
+        "prompt", "prompt_seconds",
+    )  # fmt: skip
 
     def __init__(self):
+        self.drafts = self.drafted = self.accepted = 0
         self.prompt = self.predicted = self.decodes = self.busy_slots = self.most_tokens = 0
         self.prompt_seconds = self.predicted_seconds = 0.0
 
@@ -51,8 +57,13 @@ class Metrics:
         self.prompt_seconds += seconds * prompt_rows / rows
         self.predicted_seconds += seconds * decode_rows / rows
 
+    def count_draft(self, tokens):
+        """So many tokens were guessed for an answer in a step."""
+        self.drafts += 1
+        self.drafted += tokens
+
     def values(self, processing, deferred):
-        """By the names of /metrics without their prefix; speculation is not there, so its counters stay at 0."""
+        """By the names of /metrics without their prefix."""
         return {
             "prompt_tokens_total": self.prompt,
             "prompt_seconds_total": self.prompt_seconds,
@@ -65,7 +76,7 @@ class Metrics:
             "n_tokens_max": self.most_tokens,
             "n_decode_total": self.decodes,
             "n_busy_slots_per_decode": self.busy_slots / self.decodes if self.decodes else 0.0,
-            "spec_decode_num_drafts_total": 0,
-            "spec_decode_num_draft_tokens_total": 0,
-            "spec_decode_num_accepted_tokens_total": 0,
+            "spec_decode_num_drafts_total": self.drafts,
+            "spec_decode_num_draft_tokens_total": self.drafted,
+            "spec_decode_num_accepted_tokens_total": self.accepted,
         }

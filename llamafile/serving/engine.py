@@ -12,25 +12,33 @@ from runtime.quants import FORMATS
 
 
 class Part:
-    """Rows of one sequence in a step: its next `count` tokens; `output`: whether a token is chosen after them."""
+    """Rows of one sequence in a step: its next `count` tokens; `output`: whether a token is chosen after them.
 
-    __slots__ = ("count", "output", "sequence")
+    `draft`: tokens computed behind them on trial, after each of which one can be chosen too; `row`: the first output.
+    """
+
+    __slots__ = ("count", "draft", "output", "row", "sequence")
 
     def __init__(self, sequence, count, output):
         self.sequence, self.count, self.output = sequence, count, output
+        self.draft, self.row = (), -1
 
 
 class Engine:
     """Programs of one model over a cache of `n_pages` pages; `n_rows` rows and `n_sequences` sequences a call at most.
 
+    `n_ahead`: tokens computed on trial in a call at most; 0 where they could not be taken back.
     A sequence, here, is what has `tokens`, `n_done` (the first of them that has no cell yet) and `pages`.
     """
 
-    def __init__(self, model, cache_types, n_ctx, n_pages, n_rows, n_sequences):
+    def __init__(self, model, cache_types, n_ctx, n_pages, n_rows, n_sequences, n_ahead=0):
         self.model, self.cache_types, self.n_rows = model, tuple(cache_types), n_rows
+        self.n_sequences = n_sequences
         self.pages_each, self.n_pages = -(-n_ctx // PAGE), n_pages
-        self._letters = {"T": n_rows, "S": n_sequences, "O": n_sequences, "C": n_pages * PAGE, "P": self.pages_each}
         self._graph, logits = model.graph(self.cache_types)
+        self.n_ahead = n_ahead if self._graph.rolls_back else 0
+        self._letters = {"T": n_rows, "S": n_sequences, "O": n_sequences + self.n_ahead, "C": n_pages * PAGE,
+                         "P": self.pages_each}
         image = model.lower(self._graph, logits, self._letters)
         # What to tell the user before it gets slow; None where everything fits.
         self.warning = fit.check(model.file.label, fit.weights_of(model.file, image), image, n_pages * PAGE)
@@ -41,8 +49,6 @@ class Engine:
         self._hidden_rows = self.width = 0
         self._logits = int(ffi.cast("uintptr_t", self._program.floats(image.logits)))
         self._choices, self._chosen = native.new("lf_choice[]", n_sequences), []
-        for i in range(n_sequences):
-            self._choices[i].logits = native.cast("float *", self.logits(i))
         # The pool belongs to the other native module: it is handed over as addresses.
         each, pool = ffi.addressof(lib, "lf_pool_each"), model.pool.handle
         self._each = native.cast("lf_run_tasks *", int(ffi.cast("uintptr_t", each)))
@@ -58,24 +64,33 @@ class Engine:
     def run(self, parts):
         """Compute the parts' rows and choose a token after each part with an output, by its sequence's sampler.
 
-        Returns the tokens, -1 where everything was ruled out; until the next call `logits(i)` are those of output i.
+        Returns the tokens, -1 where everything was ruled out; until the next call `logits(i)` are those of output i,
+        and `choose` goes on behind what was computed on trial.
         """
         outputs, last = [], -1
         for part in parts:
             last += part.count
             if part.output:
+                part.row = len(outputs)
                 outputs.append(last)
-        chosen = [part.sequence for part in parts if part.output]
-        if chosen != self._chosen:
-            self._chosen = chosen
-            for i, sequence in enumerate(chosen):
-                self._choices[i].sampler = sequence.sampler.handle
-        for i, sequence in enumerate(chosen):
-            self._choices[i].mask = sequence.mask if sequence.masked else native.NULL
+                if part.draft:
+                    outputs += range(last + 1, last + 1 + len(part.draft))
+                    last += len(part.draft)
         self._call(self._program, parts, outputs)
-        if chosen:
-            choosing.lf_choose(self._choices, len(chosen), self._each, self._pool)
-        return [self._choices[i].token for i in range(len(chosen))]
+        return self.choose([(part.sequence, part.row) for part in parts if part.output])
+
+    def choose(self, wanted):
+        """Choose a token for each (sequence, output) of the last call, by the sequence's sampler and mask."""
+        if wanted != self._chosen:
+            self._chosen = wanted
+            for i, (sequence, row) in enumerate(wanted):
+                self._choices[i].sampler = sequence.sampler.handle
+                self._choices[i].logits = native.cast("float *", self.logits(row))
+        for i, (sequence, _) in enumerate(wanted):
+            self._choices[i].mask = sequence.mask if sequence.masked else native.NULL
+        if wanted:
+            choosing.lf_choose(self._choices, len(wanted), self._each, self._pool)
+        return [self._choices[i].token for i in range(len(wanted))]
 
     def embed(self, parts):
         """Compute the parts' rows; returns the address of f32[rows, width]: what the last norm gives for each row."""
@@ -108,7 +123,13 @@ class Engine:
         starts, lengths, most = [0], [], 1
         for s, part in enumerate(parts):
             sequence, first, end = part.sequence, part.sequence.n_done, part.sequence.n_done + part.count
-            if part.count == 1:
+            if part.draft:
+                ids += sequence.tokens[first:end]
+                ids += part.draft
+                end += len(part.draft)
+                places += range(first, end)
+                cells += cells_of(sequence.pages, first, end)
+            elif part.count == 1:
                 ids.append(sequence.tokens[first])
                 places.append(first)
                 cells.append(sequence.pages[first // PAGE].number * PAGE + first % PAGE)

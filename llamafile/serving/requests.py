@@ -37,19 +37,23 @@ class Request:
     post_sampling_probs of the one that was drawn from. cache_prompt: whether cells that are there already are used.
     id_slot: the slot to wait for, -1 any. t_max_predict_ms: ends the answer so long after its first token (0: never).
     special: whether control tokens are written out. return_progress: Deltas report on the prompt as it is read.
+    draft_max, draft_min: tokens guessed ahead at most (0: none are) and at least; draft_p_min: how sure a draft model
+    has to be. None is the scheduler's own. The text is the same whatever they are.
     kind: "completion", or "embedding" with pooling none (a row for each token), mean, cls, last; None is the model's
     own, else mean. The Result then has rows of floats as the last norm gives them: not normalised.
     """
 
     __slots__ = (
-        "cache_prompt", "constraint", "context_shift", "id_slot", "kind", "n_keep", "n_predict", "n_probs", "params",
-        "pooling", "post_sampling_probs", "prompt", "return_progress", "special", "stop", "t_max_predict_ms",
+        "cache_prompt", "constraint", "context_shift", "draft_max", "draft_min", "draft_p_min", "id_slot", "kind",
+        "n_keep", "n_predict", "n_probs", "params", "pooling", "post_sampling_probs", "prompt", "return_progress",
+        "special", "stop", "t_max_predict_ms",
     )  # fmt: skip
 
     def __init__(
         self, prompt, params=None, *, n_predict=-1, stop=(), n_keep=0, context_shift=False, constraint=None, n_probs=0,
         post_sampling_probs=False, cache_prompt=True, id_slot=-1, t_max_predict_ms=0, special=False,
-        return_progress=False, kind="completion", pooling=None,
+        return_progress=False, kind="completion", pooling=None, draft_max=None, draft_min=None,
+        draft_p_min=None,
     ) -> None:  # fmt: skip
         self.prompt, self.params = list(prompt), params or Params()
         self.n_predict, self.stop, self.n_keep, self.context_shift = n_predict, tuple(stop), n_keep, context_shift
@@ -57,6 +61,7 @@ class Request:
         self.cache_prompt, self.id_slot, self.t_max_predict_ms = cache_prompt, id_slot, t_max_predict_ms
         self.special, self.return_progress = special, return_progress
         self.kind, self.pooling = kind, pooling
+        self.draft_max, self.draft_min, self.draft_p_min = draft_max, draft_min, draft_p_min
 
     def check(self, n_vocab: int) -> None:
         """Raise Refused(400) where a value cannot be served by a vocabulary of n_vocab tokens."""

@@ -8,9 +8,11 @@ import time
 from collections import deque
 
 from llamafile.errors import LlamafileError
+from llamafile.speculation.wishes import MOST
 from runtime.ops import PAGE, RuntimeFault
 
 from . import slot_file
+from .ahead import Ahead
 from .answer import Pieces
 from .counters import Metrics
 from .engine import Engine, Part
@@ -57,7 +59,9 @@ class Scheduler:
         self.n_ctx = n_ctx if settings.kv_unified else max(1, n_ctx // self.n_slots)
         # A page more for each slot: pages that are begun are never full.
         n_pages = -(-n_ctx // PAGE) + self.n_slots
-        self.engine = Engine(model, settings.cache_types, self.n_ctx, n_pages, settings.n_ubatch, self.n_slots)
+        wishes = settings.wishes
+        guesses = MOST if wishes is not None and wishes.any else 0
+        self.engine = Engine(model, settings.cache_types, self.n_ctx, n_pages, settings.n_ubatch, self.n_slots, guesses)
         self.warning = self.engine.warning
         self.tree, self.places = Pages(n_pages), Slots(self.n_slots)
         self.ready = threading.Event()
@@ -65,7 +69,9 @@ class Scheduler:
         pieces = Pieces(model.tokenizer)
         self._entrance = Entrance(model, settings, self.n_ctx, pieces)
         self._replies = Replies(model, pieces, self._leave)
-        self._stepper = Stepper(self.engine, self.tree, Planner(self.engine, self.tree), self._replies, self._counts)
+        ahead = Ahead(self.engine, self.tree, wishes) if self.engine.n_ahead else None
+        planner = Planner(self.engine, self.tree)
+        self._stepper = Stepper(self.engine, self.tree, planner, self._replies, self._counts, ahead)
         self.flush = self.problem = None
         self._wake = threading.Condition()
         self._queue: deque = deque()
@@ -254,4 +260,4 @@ class Scheduler:
             self.places.leave(sequence)
             sequence.release(self.tree)
             sequence.active = False
-        sequence.sampler = sequence.matcher = None
+        sequence.sampler = sequence.matcher = sequence.lookup = None

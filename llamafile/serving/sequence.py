@@ -21,7 +21,7 @@ class Sequence:
     """
 
     __slots__ = (
-        "active", "answer", "cancelled", "clock", "deliver", "embeds", "generated", "limit", "mask", "masked",
+        "active", "answer", "cancelled", "clock", "deliver", "embeds", "generated", "limit", "lookup", "mask", "masked",
         "matcher", "n_ctx", "n_done", "number", "pages", "pending", "pooled", "private", "probs", "request", "reuse",
         "sampler", "sent", "shifts", "slot", "table", "tabled", "tokens", "truncated",
     )  # fmt: skip
@@ -37,6 +37,7 @@ class Sequence:
         self.pending: list[tuple[int, int, int]] = []
         self.active = self.cancelled = self.truncated = False
         self.slot = self.sampler = self.matcher = self.answer = self.pooled = None
+        self.lookup = None  # its text as a source of guesses, once it writes
         self.mask, self.masked = native.NULL, False
         self.reuse, self.embeds = request.cache_prompt, request.kind == "embedding"
         self.limit = request.n_predict if request.n_predict >= 0 else ALL
@@ -142,6 +143,12 @@ class Sequence:
         self.tabled = 0
         while self.pages:
             tree.drop(self.pages.pop())
+
+    def trim(self, tree):
+        """Give back the pages behind the one that the next token's cell is in."""
+        while (len(self.pages) - 1) * PAGE > self.n_done:
+            tree.drop(self.pages.pop())
+        self.tabled = min(self.tabled, len(self.pages))
 
     def start_over(self, tree):
         """Give all pages back and go to the beginning, to be computed once more."""

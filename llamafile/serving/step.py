@@ -8,10 +8,14 @@ from . import pooling
 
 
 class Stepper:
-    """Takes sequences one step further; `counts` (Metrics) and `replies` are told what happened."""
+    """Takes sequences one step further; `counts` (Metrics) and `replies` are told what happened.
 
-    def __init__(self, engine, tree, planner, replies, counts):
+    `ahead` (an Ahead, or None) adds guesses to a step's rows.
+    """
+
+    def __init__(self, engine, tree, planner, replies, counts, ahead=None):
         self.engine, self.tree, self.planner, self.replies, self.counts = engine, tree, planner, replies, counts
+        self.ahead = ahead
 
     def step(self, sequences):
         """Compute one step's rows and hand out what came of them."""
@@ -19,6 +23,8 @@ class Stepper:
         self.planner.resume(sequences)
         parts = self.planner.parts(sequences)
         texts, embeddings, reading = self._sort(parts)
+        if self.ahead is not None:
+            self.ahead.plan(texts, reading)
         started = time.perf_counter()
         tokens = self.engine.run(texts) if texts else []
         rows = self.engine.embed(embeddings) if embeddings else 0
@@ -27,6 +33,8 @@ class Stepper:
             decoding = sum(part.count for part in (*texts, *embeddings)) - reading
             self.counts.count_step(seconds, reading, decoding, len(texts) + len(embeddings))
             self.planner.measure(reading, seconds)
+            if self.ahead is not None and not reading and not embeddings:
+                self.ahead.measure(texts, seconds)
         for part in texts:
             part.sequence.record(self.tree, part.count)
         for part in embeddings:
@@ -50,17 +58,50 @@ class Stepper:
         return texts, embeddings, reading
 
     def _hand_out(self, parts, tokens):
-        """Give each part's sequence its token or the news of its prompt."""
-        output = 0
+        """Give each part's sequence its token or the news of its prompt; then what was guessed right."""
+        output, going = 0, []
         for part in parts:
             sequence = part.sequence
             self.counts.most_tokens = max(self.counts.most_tokens, sequence.n_done)
             self.replies.progress(sequence)
             if part.output:
-                self.replies.token(sequence, tokens[output], self.engine.logits(output))
+                if part.draft:
+                    sequence.clock.drafted += len(part.draft)
+                    self.counts.count_draft(len(part.draft))
+                if self._hear(part, tokens[output], 0):
+                    going.append(part)
                 output += 1
             elif not sequence.remaining and not sequence.pending:
                 self.replies.finish(sequence, "limit")  # a prompt that nothing was to follow on
+        self._go_on(going)
+        for part in parts:
+            if part.draft and part.sequence.active:
+                part.sequence.trim(self.tree)
+
+    def _go_on(self, going):
+        """While an answer's new token is the one that was guessed, its next one is chosen from the row behind it.
+
+        So each token is drawn with the request's own next random number, from the logits and under the mask that it
+        would have had in a step of its own.
+        """
+        at = 0
+        while going:
+            at += 1
+            tokens = self.engine.choose([(part.sequence, part.row + at) for part in going])
+            going = [part for part, token in zip(going, tokens) if self._hear(part, token, at)]
+
+    def _hear(self, part, token, at):
+        """Hand out the token chosen behind `at` guesses; returns whether the next guess was right and may be used."""
+        sequence, right = part.sequence, at < len(part.draft) and token == part.draft[at]
+        if right:
+            sequence.clock.accepted += 1
+            self.counts.accepted += 1
+        self.replies.token(sequence, token, self.engine.logits(part.row + at))
+        if not right or sequence.sampler is None:
+            return False
+        sequence.record(self.tree, 1)
+        self.counts.predicted += 1
+        return sequence.matcher is None or self.replies.mask(sequence)
 
     def _pool(self, part, address):
         """Take an embedding's rows; returns where the next part's begin."""

@@ -57,7 +57,7 @@ class Alone:
         most = min(wishes.n_max, session.n_ahead, session.n_ctx - len(session.tokens) - 1)
         if most < 1 or self._lookup.source < 0:
             return []
-        count = share_out([self._lookup.chances(most)], 1, most, self._costs)[0]
+        count = share_out([self._lookup.chances(most)], 1, most, self._costs.beside(1))[0]
         if not count:
             self._costs.forgive(1)
         return self._lookup.guess(count) if count and count >= wishes.n_min else []

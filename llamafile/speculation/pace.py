@@ -13,13 +13,13 @@ FORGET = 0.995  # with each pass that took no guesses along for their cost, the 
 class Costs:
     """Seconds of a pass by its columns: a common speed, which moves with the machine and the context, times a shape."""
 
-    __slots__ = ("_known", "_most", "_shape", "_speed")
+    __slots__ = ("_known", "_shape", "_speed", "measured")
 
     def __init__(self) -> None:
         self._speed = 0.0
         self._shape = [1.0 + SLOPE * (k - 1) for k in range(MOST_COLUMNS + 1)]
         self._known = [False] * (MOST_COLUMNS + 1)
-        self._most = 0  # columns measured
+        self.measured = 0  # the most columns of a pass that was
 
     def measure(self, columns: int, seconds: float) -> None:
         """Learn from a pass; outliers count for little."""
@@ -41,7 +41,7 @@ class Costs:
         # One bad moment must not end all: no point is first believed to cost more than its columns one by one.
         cost = min(cost, self._shape[below or 1] * columns / (below or 1))
         self._shape[columns], self._known[columns] = cost, True
-        self._most = max(self._most, columns)
+        self.measured = max(self.measured, columns)
         for k in range(below + 1, columns) if below else ():
             self._shape[k] = self._between(below, columns, k)
         for k in range(columns + 1, above or MOST_COLUMNS + 1):
@@ -61,9 +61,9 @@ class Costs:
             return (self._speed or 1.0) * self._shape[columns]
         return (self._speed or 1.0) * self._shape[MOST_COLUMNS] * columns / MOST_COLUMNS
 
-    def most(self, base: int) -> int:
-        """Return the most columns that may be tried beside `base` that are needed anyway."""
-        return max(GROWTH * max(self._most, base), base + 1)
+    def beside(self, base: int) -> Beside:
+        """The costs of guesses in a pass that computes `base` columns anyway."""
+        return Beside(self, base)
 
     def forgive(self, base: int) -> None:
         """Let what was found too dear come down slowly to what is believed of a machine that is not, to be tried anew."""
@@ -74,28 +74,45 @@ class Costs:
                 self._shape[k] = hoped + (self._shape[k] - hoped) * FORGET
 
 
+class Beside:
+    """What guesses cost in a pass that computes `base` columns anyway."""
+
+    __slots__ = ("_base", "_costs")
+
+    def __init__(self, costs: Costs, base: int) -> None:
+        self._costs, self._base = costs, base
+
+    def seconds(self, further: int) -> float:
+        """Return what the pass takes with so many guesses."""
+        return self._costs.seconds(self._base + further)
+
+    def most(self) -> int:
+        """Return how many guesses may be tried: a pass far beyond all that was measured could cost far too much."""
+        return max(GROWTH * max(self._costs.measured, self._base), self._base + 1) - self._base
+
+
 class Straight:
-    """Costs of a pass that reads a prompt too: each row costs the same."""
+    """Costs of a pass whose `rows` read a prompt too: each further one costs the same."""
 
     __slots__ = ("_rows",)
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
 
-    def seconds(self, columns: int) -> float:
-        """Return the cost in rows."""
-        return float(self._rows + columns)
+    def seconds(self, further: int) -> float:
+        """Return the cost in rows, of all and so many guesses."""
+        return float(self._rows + further)
 
-    def most(self, base: int) -> int:
+    def most(self) -> int:
         """There is no bound of its own."""
-        return base + MOST_COLUMNS
+        return MOST_COLUMNS
 
 
-def share_out(chances: list[list[float]], base: int, budget: int, costs) -> list[int]:
+def share_out(chances: list[list[float]], sure: int, budget: int, costs: Beside | Straight) -> list[int]:
     """Return how many guesses of each text to take along: what makes the most tokens in a second.
 
-    chances[i][j] is how likely text i's guess j is right, given those before it are; `base` columns are computed
-    anyway and give a token each; at most `budget` guesses in all.
+    chances[i][j] is how likely text i's guess j is right, given those before it are; `sure` tokens come of the pass
+    without any; at most `budget` guesses in all.
     """
     ranked = []
     for i, list_ in enumerate(chances):
@@ -104,11 +121,11 @@ def share_out(chances: list[list[float]], base: int, budget: int, costs) -> list
             whole *= chance
             ranked.append((whole, i))
     ranked.sort(key=_first, reverse=True)  # stable: a text's guesses stay in order
-    limit = min(budget, costs.most(base) - base, len(ranked))
-    expected, best, taken = float(base), WORTH * base / costs.seconds(base), 0
+    limit = min(budget, costs.most(), len(ranked))
+    expected, best, taken = float(sure), WORTH * sure / costs.seconds(0), 0
     for k in range(limit):
         expected += ranked[k][0]
-        rate = expected / costs.seconds(base + k + 1)
+        rate = expected / costs.seconds(k + 1)
         if rate > best:
             best, taken = rate, k + 1
     counts = [0] * len(chances)
