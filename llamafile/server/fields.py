@@ -79,9 +79,9 @@ ANSWERING: dict[str, Any] = {
     "context_shift": boolean("drop half of a full context and go on"),
     "lora": items(mapping(id=integer(0, INT32), scale=number())),
     "sse_ping_interval": integer(-1, 86400),
-    "speculative.n_max": integer(0, INT32),
-    "speculative.n_min": integer(0, INT32),
-    "speculative.p_min": number(0, 1),
+    "speculative.n_max": integer(0, INT32, "tokens guessed ahead at most, where it pays; 0 for none"),
+    "speculative.n_min": integer(0, INT32, "fewer guesses are not tried"),
+    "speculative.p_min": number(0, 1, "how sure a draft model has to be of a token"),
 }
 
 N_PREDICT: dict[str, Any] = {

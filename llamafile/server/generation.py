@@ -112,6 +112,8 @@ def requests(served: Served, prompts: list[list[int]], body: dict[str, Any], *, 
         "post_sampling_probs": body.get("post_sampling_probs", False),
         "cache_prompt": body.get("cache_prompt", served.options.cache_prompt), "id_slot": body.get("id_slot", -1),
         "t_max_predict_ms": max(0, body.get("t_max_predict_ms", 0)), "special": served.options.special,
+        "draft_max": body.get("speculative.n_max"), "draft_min": body.get("speculative.n_min"),
+        "draft_p_min": body.get("speculative.p_min"),
         "return_progress": body.get("return_progress", False), "constraint": served.rule if rule is None else rule,
     }  # fmt: skip
     if body.get("lora"):

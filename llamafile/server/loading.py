@@ -28,6 +28,7 @@ class Served:
         self.model: Any = None
         self.scheduler: Any = None
         self.defaults: dict[str, Any] = {}  # fields of a request that it need not say
+        self.wishes: Any = None  # what is guessed ahead
         self.rule: Any = None  # the grammar that answers follow which are asked for without one
         self.own_template = ""
         self.template_variables: dict[str, Any] = {}
@@ -73,15 +74,18 @@ class Served:
     def _open(self) -> None:
         from llamafile.cli import constraint, engine, texts
         from llamafile.serving import Scheduler, Settings
+        from llamafile.speculation import wishes
 
         options = self.options
         parameters = engine.parameters(options)
         parameters.check()
         self.model = engine.open_model_of(options, self.note)
+        self.wishes = wishes.of(options, self.model)
         self.scheduler = Scheduler(self.model, Settings(
             n_ctx=engine.context_of(options, self.model.n_ctx_train), n_parallel=options.n_parallel,
             n_ubatch=min(options.n_batch, options.n_ubatch), kv_unified=options.kv_unified,
             cache_types=(options.cache_type_k, options.cache_type_v), cache_prompt=options.cache_prompt,
+            wishes=self.wishes,
         ))  # fmt: skip
         if self.model.gpu:
             self.note(self.model.offload.description)

@@ -33,11 +33,19 @@ def settings(served: Served, request: Request, body: dict[str, Any]) -> dict[str
         "samplers": [names[letter] for letter in letters(params.samplers)],
         "grammar": body.get("grammar", ""), "grammar_lazy": False, "grammar_triggers": [], "preserved_tokens": [],
         "chat_format": "Content-only", "reasoning_format": body.get("reasoning_format", "none"),
-        "reasoning_in_content": False, "thinking_forced_open": False, "speculative.n_max": 0,
-        "speculative.n_min": 0, "speculative.p_min": 0.0,
+        "reasoning_in_content": False, "thinking_forced_open": False, **speculation(served, request),
         "timings_per_token": body.get("timings_per_token", False),
         "post_sampling_probs": request.post_sampling_probs, "lora": [],
     }  # fmt: skip
+
+
+def speculation(served: Served, request: Request) -> dict[str, Any]:
+    """Return how many tokens are guessed ahead for a request: its own fields, else those of the flags."""
+    wishes: Any = served.wishes
+    n_max = wishes.n_max if request.draft_max is None else request.draft_max
+    n_min = wishes.n_min if request.draft_min is None else request.draft_min
+    p_min = wishes.p_min if request.draft_p_min is None else request.draft_p_min
+    return {"speculative.n_max": n_max if wishes.any else 0, "speculative.n_min": n_min, "speculative.p_min": p_min}
 
 
 def biases(given: Any) -> list[dict[str, Any]]:

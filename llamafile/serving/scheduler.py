@@ -63,7 +63,7 @@ class Scheduler:
         guesses = MOST if wishes is not None and wishes.any else 0
         self.engine = Engine(model, settings.cache_types, self.n_ctx, n_pages, settings.n_ubatch, self.n_slots, guesses)
         self.warning = self.engine.warning
-        self.tree, self.places = Pages(n_pages), Slots(self.n_slots)
+        self.tree, self.places = Pages(n_pages), Slots(self.n_slots, self.engine.n_ahead > 0)
         self.ready = threading.Event()
         self._counts = Metrics()
         pieces = Pieces(model.tokenizer)

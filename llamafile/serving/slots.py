@@ -10,17 +10,17 @@ from .pages import common
 class Slot:
     """One place; `sequence` is at it now, or None. `tokens` are those of the last one: their cells may be there yet."""
 
-    __slots__ = ("id", "last", "sequence", "tokens", "used")
+    __slots__ = ("guesses", "id", "last", "sequence", "tokens", "used")
 
-    def __init__(self, id):
-        self.id, self.used = id, 0
+    def __init__(self, id, guesses=False):
+        self.id, self.used, self.guesses = id, 0, guesses
         self.sequence = self.last = None  # the sequence there now; the one before
         self.tokens: list[int] = []
 
     def describe(self, n_ctx):
         """The slot as in llama-server's /slots."""
         sequence = self.sequence or self.last
-        out = {"id": self.id, "n_ctx": n_ctx, "speculative": False, "is_processing": self.sequence is not None}
+        out = {"id": self.id, "n_ctx": n_ctx, "speculative": self.guesses, "is_processing": self.sequence is not None}
         if sequence is None:
             return {**out, "id_task": -1, "n_prompt_tokens": len(self.tokens)}
         clock, request = sequence.clock, sequence.request
@@ -48,8 +48,9 @@ def _params(request):
 class Slots:
     """All places. Requests are seated in the order of their coming, but for those that want a busy one."""
 
-    def __init__(self, count):
-        self.all = [Slot(i) for i in range(count)]
+    def __init__(self, count, guesses=False):
+        """`guesses`: whether tokens are guessed ahead."""
+        self.all = [Slot(i, guesses) for i in range(count)]
         self._clock = 0
 
     def seat(self, sequence):

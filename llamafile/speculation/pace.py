@@ -66,7 +66,7 @@ class Costs:
         return Beside(self, base)
 
     def forgive(self, base: int) -> None:
-        """Let what was found too dear come down slowly to what is believed of a machine that is not, to be tried anew."""
+        """Let what was found too dear come down slowly to what was hoped, to be tried anew."""
         first = self._shape[base]
         for k in range(base + 1, min(base + 8, MOST_COLUMNS) + 1):
             hoped = first * (1 + SLOPE * (k - base))

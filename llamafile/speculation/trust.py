@@ -7,6 +7,7 @@ STEPS = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32)
 FIRST = (0.3, 0.4, 0.4, 0.5, 0.6, 0.65, 0.7, 0.8, 0.85, 0.9, 0.95)
 _STEP_OF = [max(i for i, least in enumerate(STEPS) if least <= max(length, 1)) for length in range(STEPS[-1] + 1)]
 WEIGHT = 3.0  # what is believed beforehand counts as so many guesses
+UNSEEN = 0.7  # of any strength, before anything was seen
 FADING = 0.95  # a guess counts so much less with each one after it
 
 
@@ -26,6 +27,11 @@ class Trust:
         step = self._step_of[min(strength, len(self._step_of) - 1)]
         self._came_true[step] = FADING * self._came_true[step] + hit
         self._guesses[step] = FADING * self._guesses[step] + 1.0
+
+    @property
+    def overall(self) -> float:
+        """Return how likely a guess of any strength comes true, by what was seen."""
+        return (sum(self._came_true) + WEIGHT * UNSEEN) / (sum(self._guesses) + WEIGHT)
 
     def chance(self, strength: int) -> float:
         """Return how likely a guess of that strength comes true."""

@@ -46,7 +46,7 @@ def of(options: Options, model: Any) -> Wishes:
     asked = options.lookup if "lookup" in options.given else None
     if asked is None and kinds != {"auto"}:
         asked = bool(kinds & {"lookup", *_NGRAMS})
-    on_card = model.offload is not None and model.offload.in_use
+    on_card = model.offload is not None
     # On a card a row's last bits depend on how many are computed with it: there, somebody has to ask for it.
     lookup = not on_card if asked is None else asked
     return Wishes(lookup, size=options.lookup_ngram_min, n_max=options.draft_max, n_min=options.draft_min,

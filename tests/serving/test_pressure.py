@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from llamafile.sampling import Params
 from llamafile.serving import Request
+from llamafile.speculation.wishes import Wishes
 from tests.engine import opened
 from tests.oracles import tiny, tiny_gguf
 from tests.serving import driving
+from tests.speculation.seers import Free
 
 CTX = 256  # four pages, and one more for each of three slots
 LONG = tiny.tokens(260)
@@ -57,9 +59,13 @@ moves = st.lists(st.one_of(
 
 
 @settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(moves=moves, n_ubatch=st.sampled_from([4, 50, 512]), n_parallel=st.sampled_from([1, 3, 4]))
-def test_random_comings_and_goings(model, moves, n_ubatch, n_parallel):
-    with driving.scheduler(model, n_ctx=CTX, n_parallel=n_parallel, n_ubatch=n_ubatch) as made:
+@given(moves=moves, n_ubatch=st.sampled_from([4, 50, 512]), n_parallel=st.sampled_from([1, 3, 4]), size=st.integers(0, 2))
+def test_random_comings_and_goings(model, moves, n_ubatch, n_parallel, size):
+    """Tokens are guessed ahead, whatever it costs, where `size` of them are alike; never for 0."""
+    wishes = Wishes(size > 0, size=size)
+    with driving.scheduler(model, n_ctx=CTX, n_parallel=n_parallel, n_ubatch=n_ubatch, wishes=wishes) as made:
+        if size:
+            made._stepper.ahead.costs = Free()
         clients: list[driving.Client] = []
         cancelled = set()
         for what, value in moves:
