@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from llamafile.speculation.lookup import Lookup
-from llamafile.speculation.pace import Costs, Straight, share_out
+from llamafile.speculation.guesser import Ask, Guesser
+from llamafile.speculation.pace import Costs, Straight
+from llamafile.speculation.text import Text
 from runtime.ops import PAGE
+
+_FIELDS = {"n_max": "draft_max", "n_min": "draft_min", "p_min": "draft_p_min"}  # of wishes, in a request
 
 
 class Ahead:
@@ -12,7 +15,7 @@ class Ahead:
 
     def __init__(self, engine, tree, wishes):
         self.engine, self.tree, self.wishes = engine, tree, wishes
-        self.costs = Costs()
+        self.guesser, self.costs = Guesser(wishes), Costs()
 
     def plan(self, parts, reading):
         """Give parts that choose a token their guesses, where that pays: `draft`, with cells to compute them in.
@@ -22,20 +25,16 @@ class Ahead:
         for part in parts:
             part.draft = ()
         writing = [part for part in parts if part.output and part.count == 1 and not part.sequence.reading]
-        rooms = {part: room for part in writing if (room := self._room(part.sequence)) > 0}
-        found = {part: lookup for part in rooms if (lookup := self._lookup(part.sequence)) is not None}
-        if not found:
-            return
+        asks = [Ask(self._text(part.sequence), self._room(part.sequence), self._wish(part.sequence, "p_min"))
+                for part in writing]  # fmt: skip
         rows = sum(part.count for part in parts)
         budget = min(self.engine.n_ahead, self.engine.n_rows - rows)
+        if budget <= 0 or not any(ask.room > 0 for ask in asks):
+            return
         costs = Straight(rows) if reading else self.costs.beside(rows)
-        chances = [lookup.chances(min(rooms[part], budget)) for part, lookup in found.items()]
-        counts = share_out(chances, len(writing), budget, costs)
-        if not reading and not any(counts):
-            self.costs.forgive(rows)
-        for (part, lookup), count in zip(found.items(), counts):
-            if count and count >= self._wish(part.sequence, "draft_min", "n_min"):
-                self._take_along(part, lookup.guess(count))
+        for part, guess in zip(writing, self.guesser.guesses(asks, budget, costs)):
+            if guess and len(guess) >= self._wish(part.sequence, "n_min"):
+                self._take_along(part, guess)
 
     def measure(self, parts, seconds):
         """Learn from a step without rows of prompts."""
@@ -43,25 +42,22 @@ class Ahead:
 
     def _room(self, sequence):
         """How many guesses the request, its context and its bound of tokens allow."""
-        return min(self._wish(sequence, "draft_max", "n_max"), sequence.n_ctx - sequence.n_done - 1,
+        return min(self._wish(sequence, "n_max"), sequence.n_ctx - sequence.n_done - 1,
                    sequence.limit - len(sequence.generated) - 1)  # fmt: skip
 
-    def _wish(self, sequence, field, name):
-        own = getattr(sequence.request, field)
+    def _wish(self, sequence, name):
+        own = getattr(sequence.request, _FIELDS[name])
         return getattr(self.wishes, name) if own is None else own
 
-    def _lookup(self, sequence):
-        """The sequence's text as far as it goes, or None where it says nothing about what comes next."""
-        if not self.wishes.lookup:
-            return None
-        lookup = sequence.lookup
-        if lookup is None:
-            lookup = sequence.lookup = Lookup(self.wishes.size)
-            lookup.extend(sequence.request.prompt)
-        known = len(lookup.tokens) - len(sequence.request.prompt)
-        for token in sequence.generated[known:]:
-            lookup.extend((token,))
-        return lookup if lookup.source >= 0 else None
+    def _text(self, sequence):
+        """The sequence's text as far as it goes; a shift drops nothing of it."""
+        prompt, text = sequence.request.prompt, sequence.text
+        if text is None:
+            text = sequence.text = Text(self.wishes.size, sequence.slot.id)
+            text.extend(prompt)
+        for token in sequence.generated[len(text.tokens) - len(prompt) :]:
+            text.extend((token,))
+        return text
 
     def _take_along(self, part, guess):
         """Put a guess behind a part as far as there are cells; nobody has to give up pages or what may be found."""

@@ -260,4 +260,4 @@ class Scheduler:
             self.places.leave(sequence)
             sequence.release(self.tree)
             sequence.active = False
-        sequence.sampler = sequence.matcher = sequence.lookup = None
+        sequence.sampler = sequence.matcher = sequence.text = None

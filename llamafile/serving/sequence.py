@@ -21,9 +21,10 @@ class Sequence:
     """
 
     __slots__ = (
-        "active", "answer", "cancelled", "clock", "deliver", "embeds", "generated", "limit", "lookup", "mask", "masked",
+        "active", "answer", "cancelled", "clock", "deliver", "embeds", "generated", "limit", "mask", "masked",
         "matcher", "n_ctx", "n_done", "number", "pages", "pending", "pooled", "private", "probs", "request", "reuse",
-        "sampler", "sent", "shifts", "slot", "table", "tabled", "tokens", "truncated",
+        "sampler", "sent", "shifts", "slot", "table", "tabled", "text", "tokens",
+        "truncated",
     )  # fmt: skip
 
     def __init__(self, request, deliver, number, n_ctx):
@@ -37,7 +38,7 @@ class Sequence:
         self.pending: list[tuple[int, int, int]] = []
         self.active = self.cancelled = self.truncated = False
         self.slot = self.sampler = self.matcher = self.answer = self.pooled = None
-        self.lookup = None  # its text as a source of guesses, once it writes
+        self.text = None  # a speculation Text, once it writes
         self.mask, self.masked = native.NULL, False
         self.reuse, self.embeds = request.cache_prompt, request.kind == "embedding"
         self.limit = request.n_predict if request.n_predict >= 0 else ALL

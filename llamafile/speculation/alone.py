@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
-from llamafile.speculation.lookup import Lookup
-from llamafile.speculation.pace import Costs, share_out
+from llamafile.speculation.guesser import Ask, Guesser
+from llamafile.speculation.pace import Costs
+from llamafile.speculation.text import Text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +20,7 @@ class Alone:
 
     def __init__(self, session: Any, wishes: Wishes) -> None:
         self._session, self._wishes = session, wishes
-        self._lookup = Lookup(wishes.size)
-        self._costs = Costs()
+        self._text, self._guesser, self._costs = Text(wishes.size), Guesser(wishes), Costs()
         self._begun: list[int] | None = None
         self.drafted = self.accepted = 0
 
@@ -30,34 +30,28 @@ class Alone:
 
     def append(self, ids: list[int]) -> None:
         """Evaluate tokens, as Session.append does."""
-        if len(ids) == 1 and self._session.next_guess == ids[0]:
-            self.accepted += 1
-            self._note(ids)
-            self._session.append(ids)
-            return
-        self._note(ids)
-        guess = self._guess() if len(ids) == 1 else []
-        started = time.perf_counter()
-        self._session.append(ids, guess)
-        if len(ids) == 1:
-            self._costs.measure(1 + len(guess), time.perf_counter() - started)
-            self.drafted += len(guess)
-
-    def _note(self, ids: list[int]) -> None:
-        if not self._wishes.lookup:
-            return
         if self._begun is not None:
-            self._lookup.follow(self._begun)
+            self._text.follow(self._begun)
             self._begun = None
-        self._lookup.extend(ids)
+        self._text.extend(ids)
+        if len(ids) > 1:
+            self._session.append(ids)
+        elif self._session.next_guess == ids[0]:
+            self.accepted += 1
+            self._session.append(ids)
+        else:
+            self._step(ids)
 
-    def _guess(self) -> list[int]:
-        """The tokens to take along."""
+    def _step(self, ids: list[int]) -> None:
+        """A pass of its own for one token, and what may follow it."""
         wishes, session = self._wishes, self._session
+        guess: list[int] = []
         most = min(wishes.n_max, session.n_ahead, session.n_ctx - len(session.tokens) - 1)
-        if most < 1 or self._lookup.source < 0:
-            return []
-        count = share_out([self._lookup.chances(most)], 1, most, self._costs.beside(1))[0]
-        if not count:
-            self._costs.forgive(1)
-        return self._lookup.guess(count) if count and count >= wishes.n_min else []
+        if most > 0:
+            ask = Ask(self._text, most, wishes.p_min)
+            guess, = self._guesser.guesses([ask], most, self._costs.beside(1))
+            guess = guess if len(guess) >= wishes.n_min else []
+        started = time.perf_counter()
+        session.append(ids, guess)
+        self._costs.measure(1 + len(guess), time.perf_counter() - started)
+        self.drafted += len(guess)

@@ -42,13 +42,15 @@ class Guesser:
         if not any(chances for _, chances in found):
             return [[] for _ in asks]
         counts = share_out([chances for _, chances in found], len(asks), budget, costs)
+        if not any(counts):
+            costs.forgive()
         return [(ask.text.lookup.guess(count) if ids is None else ids[:count]) if count else []
                 for ask, (ids, _), count in zip(asks, found, counts)]
 
     def _from_the_past(self, ask: Ask, budget: int) -> tuple[None, list[float]]:
         """How likely the next tokens of a copy are; which they are is looked up once it is known how many."""
         lookup = ask.text.lookup
-        if not self._wishes.lookup or lookup.source < 0:
+        if not self._wishes.lookup or lookup.source < 0 or ask.room <= 0:
             return None, []
         return None, lookup.chances(min(ask.room, budget))
 

@@ -67,7 +67,7 @@ class Costs:
 
     def forgive(self, base: int) -> None:
         """Let what was found too dear come down slowly to what was hoped, to be tried anew."""
-        first = self._shape[base]
+        first = self._shape[min(base, MOST_COLUMNS)]
         for k in range(base + 1, min(base + 8, MOST_COLUMNS) + 1):
             hoped = first * (1 + SLOPE * (k - base))
             if self._shape[k] > hoped:
@@ -90,6 +90,10 @@ class Beside:
         """Return how many guesses may be tried: a pass far beyond all that was measured could cost far too much."""
         return max(GROWTH * max(self._costs.measured, self._base), self._base + 1) - self._base
 
+    def forgive(self) -> None:
+        """Guesses were not worth it: what makes them dear may be over one day."""
+        self._costs.forgive(self._base)
+
 
 class Straight:
     """Costs of a pass whose `rows` read a prompt too: each further one costs the same."""
@@ -106,6 +110,9 @@ class Straight:
     def most(self) -> int:
         """There is no bound of its own."""
         return MOST_COLUMNS
+
+    def forgive(self) -> None:
+        """Nothing is believed that could be wrong."""
 
 
 def share_out(chances: list[list[float]], sure: int, budget: int, costs: Beside | Straight) -> list[int]:

@@ -25,6 +25,11 @@ class Text:
         """All tokens so far."""
         return self.lookup.tokens
 
+    def follow(self, tokens: list[int]) -> None:
+        """Become another text, or this one with more behind it."""
+        self._drafted = []
+        self.lookup.follow(tokens)
+
     def extend(self, tokens: list[int]) -> None:
         """Add tokens that came, and learn from them."""
         for token in tokens if self._drafted else ():

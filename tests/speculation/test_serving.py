@@ -34,16 +34,15 @@ def guessing(made, futures, wrong=0.15):
     """Have each request's guesses come from its known text (futures: prompt → tokens), some of them wrong."""
     ahead = made._stepper.ahead
     ahead.costs = Free()
+    original = ahead._text
 
-    def lookup(sequence):
-        if sequence.lookup is None:
+    def text(sequence):
+        if sequence.text is None:
             future = futures[tuple(sequence.request.prompt), sequence.request.params.seed]
-            sequence.lookup = Seer(sequence.request.prompt, future, wrong, tiny.VOCAB, sequence.number)
-        known = len(sequence.lookup.tokens) - len(sequence.request.prompt)
-        sequence.lookup.extend(sequence.generated[known:])
-        return sequence.lookup
+            original(sequence).lookup = Seer(sequence.request.prompt, future, wrong, tiny.VOCAB, sequence.number)
+        return original(sequence)
 
-    ahead._lookup = lookup
+    ahead._text = text
 
 
 def seen(result):

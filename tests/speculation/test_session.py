@@ -101,7 +101,7 @@ def test_a_session_alone_writes_the_same_with_any_guesser(files, wrong):
         tokens, logits = written(model, LONG[:60], 80)
         with opened.session(model, CTX, n_ahead=16) as session:
             ahead = Alone(session, Wishes())
-            ahead._lookup, ahead._costs = Seer(LONG[:60], tokens, wrong, tiny.VOCAB, 3), Free()
+            ahead._text.lookup, ahead._costs = Seer(LONG[:60], tokens, wrong, tiny.VOCAB, 3), Free()
             session.append(LONG[:60])
             for i, token in enumerate(tokens):
                 assert np.array_equal(opened.rows(session)[0], logits[i]), i
