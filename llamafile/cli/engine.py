@@ -36,6 +36,7 @@ class Engine:
         self.options, self.output = options, output
         self.model: Any = None
         self.session: Any = None
+        self.wishes: Any = None  # what is guessed ahead
 
     def __enter__(self) -> Timeline:
         from llamafile.cli.timeline import Timeline
@@ -59,7 +60,7 @@ class Engine:
                         grammar, self._ahead())
 
     def __exit__(self, *_: object) -> None:
-        for thing in (self.session, self.model):
+        for thing in (self.session, self.wishes and self.wishes.draft, self.model):
             if thing is not None:
                 thing.close()
 
@@ -71,12 +72,23 @@ class Engine:
 
         return Alone(self.session, self.wishes)
 
+    def _open_draft(self) -> None:
+        """Open the model that guesses ahead, where the flags name one that they use."""
+        from llamafile.speculation import wishes
+
+        if wishes.wants_draft(self.options):
+            from llamafile.cli import draft
+
+            n_ctx = context_of(self.options, self.model.n_ctx_train)
+            self.wishes.draft = draft.open_of(self.options, self.model, n_ctx, 1, self.output.note)
+
     def _open(self) -> None:
         from llamafile.speculation import wishes
 
         options = self.options
         self.model = open_model_of(options, self.output.note)
         self.wishes = wishes.of(options, self.model)
+        self._open_draft()
         self.session = self.model.session(
             context_of(options, self.model.n_ctx_train), n_batch=min(options.n_batch, options.n_ubatch),
             cache_types=(options.cache_type_k, options.cache_type_v), n_ahead=self.wishes.n_max * self.wishes.any,

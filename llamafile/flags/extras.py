@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from llamafile.flags.row import FLOAT, INT, LIST, PATH, SWITCH, TEXT, Flag, later, without_effect
+from llamafile.flags.loading import CACHE_TYPES
+from llamafile.flags.row import CHOICE, FLOAT, INT, LIST, PATH, SWITCH, TEXT, Flag, later, without_effect
 
 MOST_GUESSES = 1 << 16  # what others allow; a pass takes 32 along
 
@@ -29,14 +30,19 @@ FLAGS = (
     later("--image-min-tokens", INT, "Fewest tokens of an image.", env="LLAMA_ARG_IMAGE_MIN_TOKENS"),
     later("--image-max-tokens", INT, "Most tokens of an image.", env="LLAMA_ARG_IMAGE_MAX_TOKENS"),
     later("--mtmd-batch-max-tokens", INT, "Tokens of images encoded at once.", env="LLAMA_ARG_MTMD_BATCH_MAX_TOKENS"),
-    later("-md --model-draft", PATH, "Small model that guesses ahead.", env="LLAMA_ARG_MODEL_DRAFT"),
+    Flag("-md --model-draft --spec-draft-model", "model_draft", PATH, None, "Small model of the same vocabulary that "
+         "guesses ahead; a file or a member of this executable.", env="LLAMA_ARG_MODEL_DRAFT"),
     later("-hfd -hfrd --hf-repo-draft", TEXT, "Download that model.", metavar="NAME", env="LLAMA_ARG_HFD_REPO"),
-    later("-ngld --gpu-layers-draft --n-gpu-layers-draft", INT, "Its layers on the GPU.",
-          env="LLAMA_ARG_N_GPU_LAYERS_DRAFT"),
+    Flag("-ngld --gpu-layers-draft --n-gpu-layers-draft", "n_gpu_layers_draft", INT, 0, "Its layers on the GPU.",
+         words=(("auto", -1), ("all", 9999)), low=-1, env="LLAMA_ARG_N_GPU_LAYERS_DRAFT"),
+    Flag("-cd --ctx-size-draft", "ctx_size_draft", INT, 0, "Tokens of a text's end that it sees at most; 0: the whole "
+         "context.", low=0, env="LLAMA_ARG_CTX_SIZE_DRAFT"),
     later("-devd --device-draft", TEXT, "Its devices."),
-    later("-ctkd --cache-type-k-draft --spec-draft-type-k", TEXT, "Format of its cached keys."),
-    later("-ctvd --cache-type-v-draft --spec-draft-type-v", TEXT, "Format of its cached values."),
-    later("-td --threads-draft", INT, "Its threads."),
+    Flag("-ctkd --cache-type-k-draft --spec-draft-type-k", "cache_type_k_draft", CHOICE, "f16",
+         "Format of its cached keys.", choices=CACHE_TYPES, env="LLAMA_ARG_CACHE_TYPE_K_DRAFT"),
+    Flag("-ctvd --cache-type-v-draft --spec-draft-type-v", "cache_type_v_draft", CHOICE, "f16",
+         "Format of its cached values.", choices=CACHE_TYPES, env="LLAMA_ARG_CACHE_TYPE_V_DRAFT"),
+    Flag("-td --threads-draft", "threads_draft", INT, 0, "Its threads; 0: those of -t.", low=0),
     Flag("--draft --draft-max --draft-n --spec-draft-n-max", "draft_max", INT, 16, "Tokens to guess ahead at most, "
          "where it pays; 0 turns guessing off. The text is the same with and without.", low=0, high=MOST_GUESSES,
          env="LLAMA_ARG_DRAFT_MAX"),

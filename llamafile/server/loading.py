@@ -81,6 +81,12 @@ class Served:
         parameters.check()
         self.model = engine.open_model_of(options, self.note)
         self.wishes = wishes.of(options, self.model)
+        if wishes.wants_draft(options):
+            from llamafile.cli import draft
+
+            n_ctx = engine.context_of(options, self.model.n_ctx_train)
+            slots = Settings(n_parallel=options.n_parallel).n_parallel
+            self.wishes.draft = draft.open_of(options, self.model, n_ctx, slots, self.note)
         self.scheduler = Scheduler(self.model, Settings(
             n_ctx=engine.context_of(options, self.model.n_ctx_train), n_parallel=options.n_parallel,
             n_ubatch=min(options.n_batch, options.n_ubatch), kv_unified=options.kv_unified,
@@ -103,7 +109,7 @@ class Served:
     def close(self) -> None:
         """Stop the scheduler and close the model."""
         self.thread.join()
-        for thing in (self.scheduler, self.model):
+        for thing in (self.scheduler, self.wishes and self.wishes.draft, self.model):
             if thing is not None:
                 thing.close()
 
