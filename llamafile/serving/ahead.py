@@ -38,7 +38,8 @@ class Ahead:
 
     def measure(self, parts, seconds):
         """Learn from a step without rows of prompts."""
-        self.costs.measure(sum(1 + len(part.draft) for part in parts), seconds)
+        guesses = sum(len(part.draft) for part in parts)
+        self.costs.measure(len(parts) + guesses, seconds, guesses)
 
     def _room(self, sequence):
         """How many guesses the request, its context and its bound of tokens allow."""

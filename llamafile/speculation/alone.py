@@ -53,5 +53,5 @@ class Alone:
             guess = guess if len(guess) >= wishes.n_min else []
         started = time.perf_counter()
         session.append(ids, guess)
-        self._costs.measure(1 + len(guess), time.perf_counter() - started)
+        self._costs.measure(1 + len(guess), time.perf_counter() - started, len(guess))
         self.drafted += len(guess)

@@ -7,53 +7,68 @@ SLOPE = 0.08  # of one column's cost, for each further one: believed until it is
 GROWTH = 2  # a pass of more than so many times the most columns measured is not tried yet
 WORTH = 1.02  # gains below this are noise
 DRIFT, BEND = 0.25, 0.1  # how fast the common speed, and the curve's shape, follow a new measurement
-FORGET = 0.995  # with each pass that took no guesses along for their cost, the curve's dear points come down so much
+FORGET = 0.995  # what is left, after a pass that took no guesses along for their cost, of what was found too dear
+PLAIN, LONGEST = 2, 128  # so many passes without guesses show what they cost, before the first of so many with them
+SETTLED = 10  # measurements after which a point bends no faster, and takes its neighbours along only now and then
 
 
 class Costs:
     """Seconds of a pass by its columns: a common speed, which moves with the machine and the context, times a shape."""
 
-    __slots__ = ("_known", "_shape", "_speed", "measured")
+    __slots__ = ("_counts", "_hope", "_left", "_plain", "_shape", "_speed", "measured")
 
     def __init__(self) -> None:
         self._speed = 0.0
         self._shape = [1.0 + SLOPE * (k - 1) for k in range(MOST_COLUMNS + 1)]
-        self._known = [False] * (MOST_COLUMNS + 1)
+        self._counts = [0] * (MOST_COLUMNS + 1)  # measurements of each point
+        self._hope = 0.0  # how far what was found too dear is doubted, from 0 to 1
+        self._left, self._plain = 0, 0  # passes with guesses until some without are due; those made of them
         self.measured = 0  # the most columns of a pass that was
 
-    def measure(self, columns: int, seconds: float) -> None:
-        """Learn from a pass; outliers count for little."""
+    def measure(self, columns: int, seconds: float, guesses: int = 0) -> None:
+        """Learn from a pass with so many guesses among its columns; outliers count for little."""
         if not 0 < columns <= MOST_COLUMNS or seconds <= 0:
             return
         if not self._speed:
             self._speed = seconds / self._shape[columns]
-        if not self._known[columns]:
-            self._first(columns, seconds / self._speed)
-            return
-        ratio = min(2.0, max(0.5, seconds / (self._speed * self._shape[columns])))
-        self._speed *= 1 + DRIFT * (ratio - 1)
-        self._shape[columns] *= 1 + BEND * (ratio - 1)
+        if guesses:
+            self._hope = 0.0
+            self._left -= 1
+        elif self._left <= 0:
+            self._plain += 1
+            if self._plain >= PLAIN:
+                self._plain, self._left = 0, LONGEST
+        known = self._counts[columns]
+        if known:
+            ratio = min(2.0, max(0.5, seconds / (self._speed * self._shape[columns])))
+            self._speed *= 1 + DRIFT * (ratio - 1)
+            self._shape[columns] *= 1 + max(BEND, 1 / (known + 1)) * (ratio - 1)
+        else:
+            self._shape[columns] = self._first(columns, seconds / self._speed)
+            self.measured = max(self.measured, columns)
+        self._counts[columns] += 1
+        if known < SETTLED or not known % SETTLED:
+            self._draw()
 
-    def _first(self, columns: int, cost: float) -> None:
-        """A point's first measurement also moves the points around it that are only believed."""
-        below = max((k for k in range(1, columns) if self._known[k]), default=0)
-        above = min((k for k in range(columns + 1, MOST_COLUMNS + 1) if self._known[k]), default=0)
-        # One bad moment must not end all: no point is first believed to cost more than its columns one by one.
-        cost = min(cost, self._shape[below or 1] * columns / (below or 1))
-        self._shape[columns], self._known[columns] = cost, True
-        self.measured = max(self.measured, columns)
-        for k in range(below + 1, columns) if below else ():
-            self._shape[k] = self._between(below, columns, k)
-        for k in range(columns + 1, above or MOST_COLUMNS + 1):
-            if above:
-                self._shape[k] = self._between(columns, above, k)
-            else:
-                slope = (cost - self._shape[below]) / (columns - below) if below else SLOPE * cost / columns
-                self._shape[k] = cost + max(slope, 0.0) * (k - columns)
+    def _first(self, columns: int, cost: float) -> float:
+        """One bad moment must not end all: no point is first believed to cost more than its columns one by one."""
+        below = max((k for k in range(1, columns) if self._counts[k]), default=0)
+        return min(cost, self._shape[below] * columns / below) if below else cost
 
-    def _between(self, low: int, high: int, k: int) -> float:
-        share = (k - low) / (high - low)
-        return self._shape[low] * (1 - share) + self._shape[high] * share
+    def _draw(self) -> None:
+        """Draw the curve through the points that were measured, and straight on behind them."""
+        points = [k for k in range(1, MOST_COLUMNS + 1) if self._counts[k]]
+        shape = self._shape
+        for low, high in zip(points, points[1:]):
+            step = (shape[high] - shape[low]) / (high - low)
+            for k in range(low + 1, high):
+                shape[k] = shape[low] + step * (k - low)
+        last = points[-1]
+        slope = SLOPE * shape[last]
+        if len(points) > 1:
+            slope = max(0.0, (shape[last] - shape[points[0]]) / (last - points[0]))
+        for k in range(last + 1, MOST_COLUMNS + 1):
+            shape[k] = shape[last] + slope * (k - last)
 
     def seconds(self, columns: int) -> float:
         """Return what a pass of so many columns is believed to take; before anything is measured, in passes of one."""
@@ -61,17 +76,24 @@ class Costs:
             return (self._speed or 1.0) * self._shape[columns]
         return (self._speed or 1.0) * self._shape[MOST_COLUMNS] * columns / MOST_COLUMNS
 
+    @property
+    def plain_due(self) -> bool:
+        """Whether it is time to see what a pass without guesses costs."""
+        return self._left <= 0
+
+    def hoped(self, base: int, further: int) -> float:
+        """Return what the pass takes with guesses beside `base` columns, if what was found too dear is doubted."""
+        cost, first = self.seconds(base + further), self.seconds(base)
+        best = first * (1 + SLOPE * further)
+        return cost if cost <= best else cost + (best - cost) * self._hope
+
+    def forgive(self) -> None:
+        """Guesses were not worth it: what makes them dear may be over one day, and is tried then."""
+        self._hope = 1 - (1 - self._hope) * FORGET
+
     def beside(self, base: int) -> Beside:
         """The costs of guesses in a pass that computes `base` columns anyway."""
         return Beside(self, base)
-
-    def forgive(self, base: int) -> None:
-        """Let what was found too dear come down slowly to what was hoped, to be tried anew."""
-        first = self._shape[min(base, MOST_COLUMNS)]
-        for k in range(base + 1, min(base + 8, MOST_COLUMNS) + 1):
-            hoped = first * (1 + SLOPE * (k - base))
-            if self._shape[k] > hoped:
-                self._shape[k] = hoped + (self._shape[k] - hoped) * FORGET
 
 
 class Beside:
@@ -84,15 +106,17 @@ class Beside:
 
     def seconds(self, further: int) -> float:
         """Return what the pass takes with so many guesses."""
-        return self._costs.seconds(self._base + further)
+        return self._costs.hoped(self._base, further)
 
     def most(self) -> int:
         """Return how many guesses may be tried: a pass far beyond all that was measured could cost far too much."""
+        if self._costs.plain_due:
+            return 0
         return max(GROWTH * max(self._costs.measured, self._base), self._base + 1) - self._base
 
     def forgive(self) -> None:
-        """Guesses were not worth it: what makes them dear may be over one day."""
-        self._costs.forgive(self._base)
+        """Guesses were not worth it."""
+        self._costs.forgive()
 
 
 class Straight:

@@ -35,8 +35,7 @@ def test_known(spelling):
     assert canonical(spelling) in SPELLINGS
 
 
-@pytest.mark.parametrize("spelling", ["--image", "--mmproj",
-                                      "--lora", "-md"])
+@pytest.mark.parametrize("spelling", ["--image", "--mmproj", "--lora"])
 def test_coming_flags_are_refused_in_one_line(spelling):
     with pytest.raises(LlamafileError, match=rf"^{spelling}: not in this version yet; remove it$"):
         read([spelling, "x"], environment={})

@@ -14,9 +14,9 @@ class Free(Costs):
     def __init__(self) -> None:
         super().__init__()
         self._shape = [1.0] * (MOST_COLUMNS + 1)
-        self.measured = MOST_COLUMNS
+        self.measured, self._left = MOST_COLUMNS, 1
 
-    def measure(self, columns: int, seconds: float) -> None:
+    def measure(self, columns: int, seconds: float, guesses: int = 0) -> None:
         pass
 
 
