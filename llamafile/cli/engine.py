@@ -57,7 +57,7 @@ class Engine:
         if self.session.warning:
             self.output.note(self.session.warning)
         return Timeline(self.options, self.model, self.session, sampler, self.output, time.perf_counter() - started,
-                        grammar, self._ahead())
+                        grammar, self._ahead if self.wishes.any and self.session.n_ahead else None)
 
     def __exit__(self, *_: object) -> None:
         for thing in (self.session, self.wishes and self.wishes.draft, self.model):
@@ -65,9 +65,7 @@ class Engine:
                 thing.close()
 
     def _ahead(self) -> Any:
-        """What guesses the session's next tokens, or None."""
-        if not self.wishes.any or not self.session.n_ahead:
-            return None
+        """What guesses the session's next tokens; it is looked at behind the first one, which should not wait for it."""
         from llamafile.speculation.alone import Alone
 
         return Alone(self.session, self.wishes)

@@ -50,7 +50,8 @@ class Timeline:
         self.keep = 0
         self.waiting: list[int] = []
         self.prompt, self.answer = Count(0), Count(1)
-        self.ahead = ahead  # guesses at what comes next (a speculation.alone.Alone), or None
+        self._make_ahead = ahead  # what makes a speculation.alone.Alone behind the first token, or None
+        self.ahead: Any = None
         self.matcher, self._mask = None, None
         if grammar is not None:
             from llamafile._native import ffi
@@ -132,6 +133,9 @@ class Timeline:
         if self.waiting:
             self._make_room()
             waiting, self.waiting = self.waiting, []
+            if self._make_ahead is not None:
+                self.ahead, self._make_ahead = self._make_ahead(), None
+                self.ahead.begin(self.session.tokens)
             (self.session if self.ahead is None else self.ahead).append(waiting)
 
     def _make_room(self) -> None:

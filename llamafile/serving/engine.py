@@ -67,7 +67,8 @@ class Engine:
         Returns the tokens, -1 where everything was ruled out; until the next call `logits(i)` are those of output i,
         and `choose` goes on behind what was computed on trial.
         """
-        outputs, last = [], -1
+        outputs: list[int] = []
+        last = -1
         for part in parts:
             last += part.count
             if part.output:

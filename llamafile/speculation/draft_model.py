@@ -71,7 +71,7 @@ class DraftModel:
 
         A guess ends before an end token, and before one that is less likely than p_min.
         """
-        found = [([], []) for _ in asks]
+        found: list[tuple[list[int], list[int]]] = [([], []) for _ in asks]
         going = []
         for i, (number, text, most, p_min) in enumerate(asks):
             most = min(most, self.n_ctx // 2 - 1)

@@ -103,10 +103,9 @@ class Lookup:
     def _take_up(self, token: int) -> None:
         """A copy was left for something else: go on behind the first place near by that has the token just written."""
         end = min(self._lost + NEAR, len(self.tokens) - 1)
-        try:
-            self.source, self.length = self.tokens.index(token, self._lost, end) + 1, 1
-        except ValueError:
-            pass
+        near = self.tokens[self._lost : end]
+        if token in near:
+            self.source, self.length = self._lost + near.index(token) + 1, 1
 
     def guess(self, most: int) -> list[int]:
         """Return at most `most` tokens that would follow; where the copy reaches the end of the text it goes round."""

@@ -59,7 +59,8 @@ class Costs:
         """Draw the curve through the points that were measured, and straight on behind them."""
         points = [k for k in range(1, MOST_COLUMNS + 1) if self._counts[k]]
         shape = self._shape
-        for low, high in zip(points, points[1:]):
+        for i, low in enumerate(points[:-1]):
+            high = points[i + 1]
             step = (shape[high] - shape[low]) / (high - low)
             for k in range(low + 1, high):
                 shape[k] = shape[low] + step * (k - low)

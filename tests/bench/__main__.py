@@ -12,10 +12,10 @@ from runtime import cpu
 from runtime.threads import physical_cores
 from tests import weights
 
-from . import grammars, limits, models, packaging, peers, products, server_start, serving, startup
+from . import grammars, limits, models, packaging, peers, products, server_start, serving, speculation, startup
 from .report import Report
 
-SECTIONS = ("limits", "products", "models", "serving", "startup", "server", "packaging", "grammars")
+SECTIONS = ("limits", "products", "models", "serving", "speculation", "startup", "server", "packaging", "grammars")
 
 
 def read_options(argv):
@@ -68,6 +68,7 @@ def main(argv=None):
         "products": lambda: products.measure(report, options),
         "models": lambda: models.measure(report, options),
         "serving": lambda: serving.measure(report, options),
+        "speculation": lambda: speculation.measure(report, options),
         "startup": lambda: startup.measure(report, options),
         "server": lambda: server_start.measure(report, options),
         "packaging": lambda: packaging.measure(report, options),

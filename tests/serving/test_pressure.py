@@ -59,7 +59,8 @@ moves = st.lists(st.one_of(
 
 
 @settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(moves=moves, n_ubatch=st.sampled_from([4, 50, 512]), n_parallel=st.sampled_from([1, 3, 4]), size=st.integers(0, 2))
+@given(moves=moves, n_ubatch=st.sampled_from([4, 50, 512]), n_parallel=st.sampled_from([1, 3, 4]),
+       size=st.integers(0, 2))
 def test_random_comings_and_goings(model, moves, n_ubatch, n_parallel, size):
     """Tokens are guessed ahead, whatever it costs, where `size` of them are alike; never for 0."""
     wishes = Wishes(size > 0, size=size)

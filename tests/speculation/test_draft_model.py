@@ -1,4 +1,4 @@
-"""A draft model: what it guesses is what it would write by itself, and whatever it guesses, the text is the target's."""
+"""A draft model: what it guesses is what it would write by itself, and the text stays the target's."""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ from tests.speculation.seers import Free, Seer
 
 CTX = 512
 LONG = tiny.tokens(400)
-FIELDS = (*Params.__slots__,)
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +46,8 @@ def guessing(made, futures, wrong=0.15):
 
 def seen(result):
     """All that a client sees of an answer but its times."""
-    probs = result.probs and [{key: value for key, value in entry.items()} for entry in result.probs]
     return (result.tokens, result.text, result.stop_type, result.stopping_word, result.truncated,
-            result.tokens_predicted, probs)
+            result.tokens_predicted, result.probs)
 
 
 def same(model, asked, *, wrong=0.15, **settings):
