@@ -65,7 +65,7 @@ class Engine:
                 thing.close()
 
     def _ahead(self) -> Any:
-        """What guesses the session's next tokens; it is looked at behind the first one, which should not wait for it."""
+        """What guesses the session's next tokens; made behind the first one, which should not wait for it."""
         from llamafile.speculation.alone import Alone
 
         return Alone(self.session, self.wishes)

@@ -122,8 +122,8 @@ _NOT_FOR_SERVERS = ("_ctypes", "_ssl", "_hashlib", "_uuid", "isal", "zipfile_def
 _SOURCES = ("hashlib", "traceback", "encodings.ascii", "encodings.idna", "encodings.latin_1",
             "encodings.unicode_escape")
 _COMMANDS = ("__main__", "browser", "build", "convert", "help", "info", "manual", "quantize", "upgrade_engine")
-_FOLDERS = {"cli": ("grammar",), "chat": ("grammar", "serving", "tool_calls"),
-            "server": ("grammar", "serving", "server", "tool_calls")}  # fmt: skip
+_FOLDERS = {"cli": ("grammar", "speculation"), "chat": ("grammar", "serving", "speculation", "tool_calls"),
+            "server": ("grammar", "serving", "server", "speculation", "tool_calls")}  # fmt: skip
 
 
 def preload(mode: str, *more: str) -> None:
