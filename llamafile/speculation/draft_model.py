@@ -103,7 +103,6 @@ class DraftModel:
         parts = [Part(seat, 1, True) for seat, *_ in going]
         started = time.perf_counter()
         tokens = self._engine.run(parts)
-        self._costs.measure(len(parts), time.perf_counter() - started)
         left = []
         for part, token, entry in zip(parts, tokens, going):
             seat, most, p_min, (ids, strengths) = entry
@@ -118,6 +117,7 @@ class DraftModel:
             strengths.append(min(9, int(10 * chance)))
             if len(ids) < most:
                 left.append(entry)
+        self._costs.measure(len(parts), time.perf_counter() - started)
         return left
 
     def close(self):

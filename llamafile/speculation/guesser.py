@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llamafile.speculation.pace import share_out
+from llamafile.speculation.pace import WORTH, share_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,10 +79,11 @@ class Guesser:
         draft = self._wishes.draft
         n, each = len(asks), draft.seconds(len(asks))
         rate = sum(ask.text.trust.overall for ask in asks) / n
-        best, found, expected = n / costs.seconds(0), 0, 1.0
+        best, found, expected = WORTH * n / costs.seconds(0), 0, 1.0
         for k in range(1, min(most, costs.most() // n) + 1):
             expected += rate**k
-            speed = n * expected / (costs.seconds(n * k) + k * each)
+            # Where all come, the last one is not in the draft model's cache yet: one more pass.
+            speed = n * expected / (costs.seconds(n * k) + (k + rate**k) * each)
             if speed > best:
                 best, found = speed, k
         return found
