@@ -123,7 +123,7 @@ LF_KERNEL void lf_rope_cell(lf_cells cache, const float2 *table, const int32_t *
     int count = cache.size - 32 * s < 32 ? cache.size - 32 * s : 32;
     float y[32];
     if (s < slices) {
-        lf_row_floats(cache.dtype, cell, s, count, y);
+        lf_cell_floats(cache.dtype, cell, s, count, y);
         for (int i = 0; i < count; i++) before[32 * s + i] = after[32 * s + i] = y[i];
     }
     __syncthreads();
@@ -198,7 +198,7 @@ LF_KERNEL void __launch_bounds__(LF_ATTEND_THREADS) lf_attend_any(lf_attend a) {
         if (t < LF_PAGE) {
             float dot = 0.0f, y[32];
             for (int s = 0; t < count && 32 * s < d; s++) {
-                lf_row_floats(a.k.dtype, lf_cell_at(a.k, first + t, kv_head), s, d - 32 * s, y);
+                lf_cell_floats(a.k.dtype, lf_cell_at(a.k, first + t, kv_head), s, d - 32 * s, y);
                 for (int i = 0; i < 32 && 32 * s + i < d; i++) dot = fmaf(query[32 * s + i], y[i], dot);
             }
             weights[t] = t < count ? lf_score(a, dot, head, position, a.where[first + t]) : -INFINITY;
@@ -215,7 +215,7 @@ LF_KERNEL void __launch_bounds__(LF_ATTEND_THREADS) lf_attend_any(lf_attend a) {
         for (int c = part; c < count && part < parts; c += parts) {
             float y[32], w = expf(weights[c] - top);
             if (w == 0.0f) continue;
-            lf_row_floats(a.v.dtype, lf_cell_at(a.v, first + c, kv_head), slice, e - 32 * slice, y);
+            lf_cell_floats(a.v.dtype, lf_cell_at(a.v, first + c, kv_head), slice, e - 32 * slice, y);
             for (int i = 0; i < 32; i++) sums[i] = fmaf(w, y[i], sums[i]);
         }
     }

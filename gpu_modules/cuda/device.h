@@ -62,6 +62,15 @@ LF_DEV void lf_begin(void) {
 #endif
 }
 
+/* The same number, of which the compiler knows nothing: what depends on it is worked out here, and not kept in registers over a
+   loop. */
+LF_DEV int lf_fresh(int x) {
+#ifdef __CUDA_ARCH__
+    asm volatile("" : "+r"(x));
+#endif
+    return x;
+}
+
 LF_DEV int lf_lane(void) { return (int)(threadIdx.x % LF_WARP); }
 LF_DEV int lf_warp(void) { return (int)(threadIdx.x / LF_WARP); }
 

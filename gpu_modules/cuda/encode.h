@@ -1,15 +1,36 @@
-/* Floats into the formats that a cache may have, 32 values at a time. */
+/* Floats into the formats that a cache may have and back, 32 values at a time. */
 #ifndef LF_ENCODE_H
 #define LF_ENCODE_H
 #include "slices.h"
 
+/* The block formats of caches: weights have more, which attention need not know. */
+#define LF_CACHE_QUANTS(X) X(q8_0, Q8_0) X(q4_0, Q4_0) X(q4_1, Q4_1) X(q5_0, Q5_0) X(q5_1, Q5_1) X(iq4_nl, IQ4_NL)
+
 /* Whether a cache on the card may have this format. */
 static inline bool lf_encodes(int dtype) {
     switch (dtype) {
-    case LF_F32: case LF_F16: case LF_BF16: case LF_Q8_0: case LF_Q4_0: case LF_Q4_1: case LF_Q5_0: case LF_Q5_1: case LF_IQ4_NL:
-        return true;
+#define X(name, NAME) case LF_##NAME:
+        LF_CACHE_QUANTS(X)
+#undef X
+    case LF_F32: case LF_F16: case LF_BF16: return true;
     }
     return false;
+}
+
+/* Values 32 * s and on of a head in a block format. */
+LF_DEV void lf_cell_quants(int dtype, const void *head, int s, float y[32]) {
+    switch (dtype) {
+#define X(name, NAME) case LF_##NAME: lf_floats((const lf_##name *)head + s, 0, y); return;
+        LF_CACHE_QUANTS(X)
+#undef X
+    }
+}
+/* The same in any format of caches; where floats stand alone a head may end early. */
+LF_DEV void lf_cell_floats(int dtype, const void *head, int s, int count, float y[32]) {
+    switch (dtype) {
+    case LF_F32: case LF_F16: case LF_BF16: lf_lone_floats(dtype, head, s, count, y); return;
+    }
+    lf_cell_quants(dtype, head, s, y);
 }
 
 /* Round x / step to an integer from low to high. */

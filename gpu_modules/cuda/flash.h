@@ -41,7 +41,7 @@ LF_DEV void lf_load_cells(const lf_cells &cells, int64_t first, int head, int co
         int c = i / ((D + 31) / 32), s = i % ((D + 31) / 32);
         float y[32];
         for (int j = 0; j < 32; j++) y[j] = 0.0f;
-        if (c < count) lf_row_floats(cells.dtype, from + c * cells.cell, s, D - 32 * s, y);
+        if (c < count) lf_cell_quants(cells.dtype, from + c * cells.cell, s, y);
         uint32_t *at = (uint32_t *)(to + c * row + s * 64);
 #pragma unroll
         for (int j = 0; j < 16; j++)
@@ -347,7 +347,7 @@ static bool lf_flash_can_read(const lf_attend *t) {
 /* Attention on matrix units; false where the card, the format or the size of heads want the kernel for any. */
 static bool lf_flash_attention(const lf_call *call, lf_attend *t) {
     lf_device *d = lf_device_of(call);
-    auto coarse = [](int dtype) { return dtype == LF_F16 || lf_is_quant(dtype); };
+    auto coarse = [](int dtype) { return dtype == LF_F16 || (lf_is_quant(dtype) && lf_encodes(dtype)); };
     if (!lf_has_matrices(d) || !coarse(t->k.dtype) || !coarse(t->v.dtype) || t->k.size != t->v.size || t->group > 64 || !lf_flash_can_read(t))
         return false;
     bool narrow = t->group <= 16 && (int64_t)t->rows * t->group <= 16 * t->sequences;

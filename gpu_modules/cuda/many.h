@@ -21,12 +21,21 @@ template <int COLUMNS> struct lf_tile_of {
     enum { across = COLUMNS >= 64 ? 2 : 1, down = 8 / across, FM = LF_TILE / down / 16, FN = COLUMNS / across / 8 };
 };
 
-/* Pieces of both operands for 32 bytes of k from their tiles in shared memory. */
+/* Pieces of both operands for 32 or 16 bytes of k from their tiles in shared memory. */
 template <int FM, int ROW> LF_DEV void lf_load_a(uint32_t a[FM][4], const char *tile, int row, int at) {
     int lane = lf_lane();
 #pragma unroll
     for (int i = 0; i < FM; i++)
         lf_load_matrices<false>(a[i], tile + (row + 16 * i + lane % 16) * ROW + at + lane / 16 * 16);
+}
+template <int FM, int ROW> LF_DEV void lf_load_a(uint32_t a[FM][2], const char *tile, int row, int at) {
+#pragma unroll
+    for (int i = 0; i < FM; i += 2) {
+        uint32_t r[4];
+        lf_load_matrices<false>(r, tile + (row + 16 * i + lf_lane() % (FM > 1 ? 32 : 16)) * ROW + at);
+        a[i][0] = r[0], a[i][1] = r[1];
+        if (i + 1 < FM) a[i + 1][0] = r[2], a[i + 1][1] = r[3];
+    }
 }
 template <int FN, int ROW> LF_DEV void lf_load_b(uint32_t b[FN][2], const char *tile, int column, int at) {
     int lane = lf_lane();
@@ -37,6 +46,16 @@ template <int FN, int ROW> LF_DEV void lf_load_b(uint32_t b[FN][2], const char *
         b[i][0] = r[0], b[i][1] = r[1], b[i + 1][0] = r[2], b[i + 1][1] = r[3];
     }
 }
+template <int FN, int ROW> LF_DEV void lf_load_b(uint32_t b[FN][1], const char *tile, int column, int at) {
+#pragma unroll
+    for (int i = 0; i < FN; i += 4) {
+        uint32_t r[4];
+        lf_load_matrices<false>(r, tile + (column + 8 * i + lf_lane()) * ROW + at);
+        b[i][0] = r[0], b[i + 1][0] = r[1], b[i + 2][0] = r[2], b[i + 3][0] = r[3];
+    }
+}
+LF_DEV void lf_mma_s8(int c[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { lf_mma_s8_k32(c, a, b); }
+LF_DEV void lf_mma_s8(int c[4], const uint32_t (&a)[2], const uint32_t (&b)[1]) { lf_mma_s8_k16(c, a[0], a[1], b[0]); }
 
 /* Where a tile's columns come from and go to. */
 typedef struct {
@@ -81,15 +100,61 @@ template <int FM, int FN> LF_DEV void lf_put_tile(const lf_many &p, const lf_til
         }
 }
 
+/* What a thread brings of the two slices of a step: one of them, s. Of formats whose slices share bytes and take many registers,
+   16 values of either: s is then the first, and the scales are those of slice s + half. */
+template <class Block> struct lf_share {
+    enum { shared = 0 };
+    lf_slice<Block> slice;
+    LF_IN void fetch(const Block *b, int s, int) { slice.fetch(b, s); }
+    LF_IN void unfold(int s, int, uint32_t q[8], float *scale, float *bias) const { slice.unfold(s, q, scale, bias); }
+};
+template <> struct lf_share<lf_q5_k> {
+    enum { shared = 1 };
+    lf_aligned<4, 16> qs, qh, head;
+    LF_IN void fetch(const lf_q5_k *b, int s, int half) {
+        head.fetch(b), qh.fetch(b->qh + half * 16), qs.fetch(b->qs + s * 16 + half * 16);
+    }
+    LF_IN void unfold(int s, int half, uint32_t q[8], float *scale, float *bias) const {
+        lf_six_bit_scales(head, s + half, scale, bias);
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            uint32_t upper = qh.get(i) >> s;
+            q[i] = (qs.get(i) & 0x0f0f0f0fu) | (upper & 0x01010101u) << 4;
+            q[i + 4] = (qs.get(i) >> 4 & 0x0f0f0f0fu) | (upper & 0x02020202u) << 3;
+        }
+    }
+};
+template <> struct lf_share<lf_q3_k> {
+    enum { shared = 1 };
+    lf_aligned<4, 2> qs, hmask;
+    uint32_t low, high;
+    uint16_t d;
+    LF_IN void fetch(const lf_q3_k *b, int s, int half) {
+        int t = s + half;
+        qs.fetch(b->qs + s / 4 * 32 + half * 16), hmask.fetch(b->hmask + half * 16);
+        low = lf_pair(b->scales + 2 * t % 8), high = lf_pair(b->scales + 8 + 2 * t % 4), d = b->d;
+    }
+    LF_IN void unfold(int s, int half, uint32_t q[8], float *scale, float *) const {
+        lf_q3_scales(low, high, d, s + half, scale);
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            uint32_t two = qs.get(i) >> s % 4 * 2, mask = hmask.get(i) >> s;
+            q[i] = lf_less((two & 0x03030303u) | (mask & 0x01010101u) << 2, 0x04040404u);
+            q[i + 4] = lf_less((two >> 2 & 0x03030303u) | (mask & 0x02020202u) << 1, 0x04040404u);
+        }
+    }
+};
+
 template <class Block, int COLUMNS> struct lf_many_room {
     enum {
         w = LF_TILE * LF_TILE_ROW, x = COLUMNS * LF_TILE_ROW, scales = 2 * lf_of<Block>::groups * LF_TILE * 4,
-        biases = lf_of<Block>::biased ? scales : 0, metas = COLUMNS * 16, stage = w + x + scales + biases + metas, bytes = 2 * stage
+        biases = lf_of<Block>::biased ? scales : 0, metas = COLUMNS * 16, stage = w + x + scales + biases + metas, bytes = 2 * stage,
+        blocks = LF_SM < 800 && bytes > 32 << 10 ? 1 : 2 /* of threads, as shared memory can hold */
     };
 };
 
 template <class Block, int COLUMNS>
-LF_KERNEL void __launch_bounds__(LF_MANY_THREADS, 2) lf_many_columns(lf_many p) {
+LF_KERNEL void __launch_bounds__(LF_MANY_THREADS, lf_many_room<Block, COLUMNS>::blocks) lf_many_columns(lf_many p) {
     lf_begin();
     typedef lf_of<Block> of;
     typedef lf_many_room<Block, COLUMNS> room_of;
@@ -102,23 +167,23 @@ LF_KERNEL void __launch_bounds__(LF_MANY_THREADS, 2) lf_many_columns(lf_many p) 
     int first_row = (int)blockIdx.x * LF_TILE;
     int warp_row = lf_warp() / tile_of::across * FM * 16, warp_column = lf_warp() % tile_of::across * FN * 8;
 
-    /* This thread's slice of weights: row t / 2, every second slice. */
+    /* This thread's share of weights: of row t / 2, half of every step's. */
     int my_row = first_row + t / 2 < p.few.parts[0].n ? first_row + t / 2 : p.few.parts[0].n - 1, half = t % 2;
     const Block *blocks = (const Block *)(at.w + my_row * p.few.row_bytes);
-    lf_slice<Block> slice;
+    lf_share<Block> share;
     auto fetch_weights = [&](int step) {
-        int s = 2 * step + half;
-        if (s < slices) slice.fetch(blocks + s / per_block, s % per_block);
+        int s = lf_fresh(share.shared ? 2 * step : 2 * step + half);
+        if (s < slices) share.fetch(blocks + s / per_block, s % per_block, half);
     };
     auto store_weights = [&](int step, char *stage) {
-        int s = 2 * step + half;
+        int s = lf_fresh(share.shared ? 2 * step : 2 * step + half);
         if (s >= slices) return;
         uint32_t q[8];
         float scale[G], bias[G];
-        slice.unfold(s % per_block, q, scale, bias);
-        uint4 *to = (uint4 *)(stage + t / 2 * LF_TILE_ROW + 32 * half);
+        share.unfold(s % per_block, half, q, scale, bias);
+        uint4 *to = (uint4 *)(stage + t / 2 * LF_TILE_ROW) + (share.shared ? half : 2 * half);
         to[0] = make_uint4(q[0], q[1], q[2], q[3]);
-        to[1] = make_uint4(q[4], q[5], q[6], q[7]);
+        to[share.shared ? 2 : 1] = make_uint4(q[4], q[5], q[6], q[7]);
         float *scales = (float *)(stage + room_of::w + room_of::x) + half * G * LF_TILE + t / 2;
 #pragma unroll
         for (int g = 0; g < G; g++) {
@@ -126,15 +191,18 @@ LF_KERNEL void __launch_bounds__(LF_MANY_THREADS, 2) lf_many_columns(lf_many p) 
             if (of::biased) scales[room_of::scales / 4 + g * LF_TILE] = bias[g];
         }
     };
-    /* Columns: four copies of 16 bytes a row and one of the two scales. */
+    /* Columns: two threads copy four times 16 bytes of a row, and one of them the two scales. */
+    const char *column = 0;
+    if (t < 2 * COLUMNS) {
+        int c = lf_column_of(p, at, t / 2);
+        column = p.few.x + c / p.few.pairs_a_row * p.few.x_stride;
+    }
     auto copy_columns = [&](int step, char *stage) {
-        for (int i = t; i < COLUMNS * 5; i += LF_MANY_THREADS) {
-            int c = i / 5, part = i % 5, column = lf_column_of(p, at, c);
-            const char *row = p.few.x + column / p.few.pairs_a_row * p.few.x_stride;
-            if (part < 4)
-                lf_copy_async(stage + room_of::w + c * LF_TILE_ROW + 16 * part, row + step * LF_STEP_BYTES + 16 * part);
-            else
-                lf_copy_async(stage + room_of::stage - room_of::metas + 16 * c, lf_a8_metas(row, slices) + 2 * step);
+        if (t < 2 * COLUMNS) {
+            const char *from = column + step * LF_STEP_BYTES + 16 * half;
+            char *to = stage + room_of::w + t / 2 * LF_TILE_ROW + 16 * half;
+            lf_copy_async(to, from), lf_copy_async(to + 32, from + 32);
+            if (!half) lf_copy_async(stage + room_of::stage - room_of::metas + 8 * t, column + 32 * (int64_t)slices + 16 * step);
         }
         lf_copy_commit();
     };
@@ -160,57 +228,47 @@ LF_KERNEL void __launch_bounds__(LF_MANY_THREADS, 2) lf_many_columns(lf_many p) 
         }
         const float *scales = (const float *)(stage + room_of::w + room_of::x);
         const lf_a8_meta *metas = (const lf_a8_meta *)(stage + room_of::stage - room_of::metas);
-#pragma unroll
+#pragma unroll 1
         for (int h = 0; h < 2; h++) {
             if (2 * step + h >= slices) break;
-            uint32_t a[FM][4], b[2][2];
-            lf_load_a<FM, LF_TILE_ROW>(a, stage, warp_row, 32 * h);
-            float by[FM][2][G], plus[FM][2][G];
-#pragma unroll
-            for (int i = 0; i < FM; i++)
-#pragma unroll
-                for (int v = 0; v < 2; v++)
-#pragma unroll
-                    for (int g = 0; g < G; g++) {
-                        int from = (h * G + g) * LF_TILE + warp_row + 16 * i + 8 * v + lane / 4;
-                        by[i][v][g] = scales[from];
-                        if (of::biased) plus[i][v][g] = scales[room_of::scales / 4 + from];
-                    }
-#pragma unroll
-            for (int j = 0; j < FN; j++) {
-                __syncwarp(); /* loads of later columns wait, and need no registers yet */
-                if (j % 2 == 0) lf_load_b<2, LF_TILE_ROW>(b, stage + room_of::w, warp_column + 8 * j, 32 * h);
-                float x[2], less[2], sum[2][G];
-#pragma unroll
-                for (int u = 0; u < 2; u++) {
-                    lf_a8_meta meta = metas[2 * (warp_column + 8 * j + lane % 4 * 2 + u) + h];
-                    x[u] = lf_float(meta.x & ~3u); /* two bits less, so that the next product is exact */
-                    less[u] = x[u] * -LF_MAGIC;
-                    if (of::biased) {
-                        if (G == 1) {
-                            sum[u][0] = x[u] * (float)(lf_a8_sum(meta, 0) + lf_a8_sum(meta, 1));
-                        } else {
-                            sum[u][0] = x[u] * (float)lf_a8_sum(meta, 0);
-                            sum[u][G - 1] = x[u] * (float)lf_a8_sum(meta, 1);
-                        }
-                    }
-                }
+            /* Between two scales of a row, of which there are one or two: what is held for the other waits. */
+#pragma unroll 1
+            for (int g = 0; g < G; g++) {
+                uint32_t a[FM][G == 1 ? 4 : 2], b[G == 1 ? 2 : 4][G == 1 ? 2 : 1];
+                float by[FM][2], plus[FM][2];
+                lf_load_a<FM, LF_TILE_ROW>(a, stage, warp_row, 32 * h + 16 * g);
 #pragma unroll
                 for (int i = 0; i < FM; i++)
 #pragma unroll
-                    for (int g = 0; g < G; g++) {
+                    for (int v = 0; v < 2; v++) {
+                        int from = (h * G + g) * LF_TILE + warp_row + 16 * i + 8 * v + lane / 4;
+                        by[i][v] = scales[from];
+                        if (of::biased) plus[i][v] = scales[room_of::scales / 4 + from];
+                    }
+#pragma unroll
+                for (int j = 0; j < FN; j++) {
+                    __syncwarp(); /* loads of later columns wait, and need no registers yet */
+                    if (j % (2 * G) == 0) lf_load_b<2 * G, LF_TILE_ROW>(b, stage + room_of::w, warp_column + 8 * j, 32 * h + 16 * g);
+                    float x[2], less[2], sum[2];
+#pragma unroll
+                    for (int u = 0; u < 2; u++) {
+                        lf_a8_meta meta = metas[2 * (warp_column + 8 * j + lane % 4 * 2 + u) + h];
+                        x[u] = lf_float(meta.x & ~3u); /* two bits less, so that the next product is exact */
+                        less[u] = x[u] * -LF_MAGIC;
+                        if (of::biased) sum[u] = x[u] * (float)(G == 1 ? lf_a8_sum(meta, 0) + lf_a8_sum(meta, 1) : lf_a8_sum(meta, g));
+                    }
+#pragma unroll
+                    for (int i = 0; i < FM; i++) {
                         int c[4];
-                        if (G == 1)
-                            lf_mma_s8_k32(c, a[i], b[j % 2]);
-                        else
-                            lf_mma_s8_k16(c, a[i][2 * g], a[i][2 * g + 1], b[j % 2][g]);
+                        lf_mma_s8(c, a[i], b[j % (2 * G)]);
 #pragma unroll
                         for (int v = 0; v < 4; v++) {
                             float dot = fmaf(__int_as_float(c[v]), x[v % 2], less[v % 2]);
-                            sums[i][j][v] = fmaf(dot, by[i][v / 2][g], sums[i][j][v]);
-                            if (of::biased) sums[i][j][v] = fmaf(plus[i][v / 2][g], sum[v % 2][g], sums[i][j][v]);
+                            sums[i][j][v] = fmaf(dot, by[i][v / 2], sums[i][j][v]);
+                            if (of::biased) sums[i][j][v] = fmaf(plus[i][v / 2], sum[v % 2], sums[i][j][v]);
                         }
                     }
+                }
             }
         }
         if (step + 1 < steps) store_weights(step + 1, next);

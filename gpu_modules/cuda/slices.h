@@ -189,15 +189,20 @@ LF_DEV void lf_six_bits(uint32_t w0, uint32_t w1, uint32_t w2, int s, int *scale
     *minimum = (int)(s < 4 ? b & 63u : c >> 4 | b >> 6 << 4);
 }
 
+/* The scale and the bias of slice s, of d, dmin and those twelve bytes. */
+LF_DEV void lf_six_bit_scales(const lf_aligned<4, 16> &head, int s, float *scale, float *bias) {
+    int by, minimum;
+    lf_six_bits(head.get(1), head.get(2), head.get(3), s, &by, &minimum);
+    *scale = lf_half((uint16_t)head.get(0)) * (float)by;
+    *bias = -(lf_half((uint16_t)(head.get(0) >> 16)) * (float)minimum);
+}
+
 template <> struct lf_slice<lf_q4_k> {
     lf_aligned<8, 16> qs;
     lf_aligned<4, 16> head; /* d, dmin, scales */
     LF_IN void fetch(const lf_q4_k *b, int s) { head.fetch(b), qs.fetch(b->qs + s / 2 * 32); }
     LF_IN void unfold(int s, uint32_t q[8], float *scale, float *bias) const {
-        int by, minimum;
-        lf_six_bits(head.get(1), head.get(2), head.get(3), s, &by, &minimum);
-        *scale = lf_half((uint16_t)head.get(0)) * (float)by;
-        *bias = -(lf_half((uint16_t)(head.get(0) >> 16)) * (float)minimum);
+        lf_six_bit_scales(head, s, scale, bias);
         int shift = s % 2 * 4;
 #pragma unroll
         for (int i = 0; i < 8; i++) q[i] = qs.get(i) >> shift & 0x0f0f0f0fu;
@@ -208,10 +213,7 @@ template <> struct lf_slice<lf_q5_k> {
     lf_aligned<4, 16> head;
     LF_IN void fetch(const lf_q5_k *b, int s) { head.fetch(b), qh.fetch(b->qh), qs.fetch(b->qs + s / 2 * 32); }
     LF_IN void unfold(int s, uint32_t q[8], float *scale, float *bias) const {
-        int by, minimum;
-        lf_six_bits(head.get(1), head.get(2), head.get(3), s, &by, &minimum);
-        *scale = lf_half((uint16_t)head.get(0)) * (float)by;
-        *bias = -(lf_half((uint16_t)(head.get(0) >> 16)) * (float)minimum);
+        lf_six_bit_scales(head, s, scale, bias);
         int shift = s % 2 * 4;
 #pragma unroll
         for (int i = 0; i < 8; i++)
@@ -235,6 +237,13 @@ template <> struct lf_slice<lf_q6_k> {
             q[i] = lf_less((ql.get(i) >> low & 0x0f0f0f0fu) | (qh.get(i) >> high & 0x03030303u) << 4, 0x20202020u);
     }
 };
+LF_DEV void lf_q3_scales(uint32_t low, uint32_t high, uint16_t d, int s, float *scale) {
+#pragma unroll
+    for (int g = 0; g < 2; g++) {
+        int nibble = (int)(low >> (8 * g + s / 4 * 4) & 15u), top = (int)(high >> (8 * g + s / 2 * 2) & 3u);
+        scale[g] = lf_half(d) * (float)((nibble | top << 4) - 32);
+    }
+}
 template <> struct lf_slice<lf_q3_k> {
     lf_aligned<8, 2> qs, hmask;
     uint32_t low, high;
@@ -244,11 +253,7 @@ template <> struct lf_slice<lf_q3_k> {
         low = lf_pair(b->scales + 2 * s % 8), high = lf_pair(b->scales + 8 + 2 * s % 4), d = b->d;
     }
     LF_IN void unfold(int s, uint32_t q[8], float *scale, float *) const {
-#pragma unroll
-        for (int g = 0; g < 2; g++) {
-            int nibble = (int)(low >> (8 * g + s / 4 * 4) & 15u), top = (int)(high >> (8 * g + s / 2 * 2) & 3u);
-            scale[g] = lf_half(d) * (float)((nibble | top << 4) - 32);
-        }
+        lf_q3_scales(low, high, d, s, scale);
         int shift = s % 4 * 2;
 #pragma unroll
         for (int i = 0; i < 8; i++)
@@ -292,8 +297,8 @@ template <class Block> LF_DEV void lf_floats(const Block *b, int s, float y[32])
     }
 }
 
-/* Values 32 * s and on of a row that begins on a block's boundary, whatever its format; floats standing alone may end early. */
-LF_DEV void lf_row_floats(int dtype, const void *row, int s, int count, float y[32]) {
+/* Values 32 * s and on of a row of floats that stand alone, which may end early. */
+LF_DEV void lf_lone_floats(int dtype, const void *row, int s, int count, float y[32]) {
     switch (dtype) {
     case LF_F32:
         for (int i = 0; i < 32; i++) y[i] = i < count ? ((const float *)row)[32 * s + i] : 0.0f;
@@ -304,6 +309,13 @@ LF_DEV void lf_row_floats(int dtype, const void *row, int s, int count, float y[
     case LF_BF16:
         for (int i = 0; i < 32; i++) y[i] = i < count ? lf_float((uint32_t)((const uint16_t *)row)[32 * s + i] << 16) : 0.0f;
         return;
+    }
+}
+
+/* The same of a row that begins on a block's boundary, whatever its format. */
+LF_DEV void lf_row_floats(int dtype, const void *row, int s, int count, float y[32]) {
+    switch (dtype) {
+    case LF_F32: case LF_F16: case LF_BF16: lf_lone_floats(dtype, row, s, count, y); return;
 #define X(name, NAME, block, group, biased) \
     case LF_##NAME: lf_floats((const lf_##name *)row + s / (block / 32), s % (block / 32), y); return;
         LF_QUANTS(X)

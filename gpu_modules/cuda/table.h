@@ -243,8 +243,7 @@ static int lf_serves(const lf_op *op, const int32_t *args, const lf_tensor *tens
     switch (op->op) {
     case LF_OP_STORE: return lf_encodes(DTYPE(2));
     case LF_OP_ROPE_CELLS: return lf_encodes(DTYPE(1));
-    case LF_OP_ATTENTION:
-        return (lf_is_float(DTYPE(2)) || lf_is_quant(DTYPE(2))) && (lf_is_float(DTYPE(3)) || lf_is_quant(DTYPE(3)));
+    case LF_OP_ATTENTION: return lf_encodes(DTYPE(2)) && lf_encodes(DTYPE(3));
     case LF_OP_EMBED: return lf_is_float(DTYPE(2)) || lf_is_quant(DTYPE(2));
     case LF_OP_MATMUL: case LF_OP_MATMUL_IDS: return lf_is_float(DTYPE(2));
     case LF_OP_MATMUL_QUANTIZED: case LF_OP_MATMUL_IDS_QUANTIZED: return lf_is_quant(DTYPE(2));

@@ -115,6 +115,13 @@ def test_experts(card, name, shared):
     check(card, cases.experts(name, shared), coarse)
 
 
+@pytest.mark.parametrize("name", QUANTS)
+def test_experts_of_many_rows_each(card, name):
+    """At least 96 rows an expert: the wide tiles of integer products."""
+    check(card, cases.experts(name, True, t=150, m=2, e=3, n=133, k=512))
+    check(card, cases.experts(name, False, t=101, m=1, e=1, n=40))
+
+
 def test_experts_that_nobody_chose(card):
     check(card, cases.experts("q4_0", True, t=70, m=2, e=40, n=130))
     check(card, cases.experts("q4_k", False, t=90, m=1, e=3, n=33))
