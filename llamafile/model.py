@@ -71,7 +71,7 @@ class Model:
         constants = ffi.from_buffer(graph.constants)
         maps = [(m.address, m.length) for m in self.file.mappings]
         maps.append((int(ffi.cast("uintptr_t", constants)), len(graph.constants)))
-        sides = self.offload.sides(image, graph, maps, cache) if graph.placement is not None else ()
+        sides = self.offload.sides(image, graph, maps, cache, self.file.mappings) if graph.placement is not None else ()
         opened = Program(image, maps, cache, self.pool, sides)
         opened.constants = constants  # they must not move while the program is open
         return opened

@@ -127,8 +127,9 @@ class Offload:
         return [op.device == CPU or modules[op.device].serves(records + i, pool + records[i].args, tensors)
                 for i, op in enumerate(ops)]  # fmt: skip
 
-    def sides(self, image, graph, maps, cache):
-        """A Side for each card, for a program; weights that are not there yet are brought. maps: (address, length)."""
+    def sides(self, image, graph, maps, cache, mappings=()):
+        """A Side for each card, for a program; weights that are not there yet are brought, and the host's pages of them let
+        go of, in `mappings`: what lies in the first of maps. maps: (address, length)."""
         from zipalign.progress import bar
 
         lacking = []
@@ -137,7 +138,7 @@ class Offload:
             lacking.append([w for w in wanted if w[0] < len(maps) - 1 and w[:2] not in there])
         with bar(sum(size for part in lacking for _, _, size in part)) as progress:
             for i, part in enumerate(lacking):
-                self._bring(i, part, maps, progress)
+                self._bring(i, part, maps, mappings, progress)
         sides = []
         for i, card in enumerate(self.cards):
             uploads = [(*key, *place) for key, place in self._weights[i].items()]
@@ -148,7 +149,7 @@ class Offload:
             sides.append(Side(card, address, size, uploads))
         return sides
 
-    def _bring(self, i, tensors, maps, progress):
+    def _bring(self, i, tensors, maps, mappings, progress):
         """Bring tensors (mapping, offset, bytes) to card i in one block, in chunks."""
         if self.cards[i].module.kind.startswith("metal"):  # it has the host's own memory
             tensors = self._bring_in_place(i, tensors, maps, progress)
@@ -161,6 +162,8 @@ class Offload:
                 n = min(CHUNK, size - first)
                 card.upload(block + at + first, maps[mapping][0] + offset + first, n)
                 progress(n)
+            if mapping < len(mappings):
+                mappings[mapping].forget(offset, size)
             self._weights[i][mapping, offset] = size, block + at
             at += up(size)
 

@@ -16,6 +16,7 @@ typedef struct {
 
 struct lf_device {
     int index, processors, major, minor;
+    int code; /* the architecture of the code that runs here: PTX may be of an older one than the card */
     int64_t shared; /* bytes of shared memory that a block may have */
     cudaStream_t stream;
     char *scratch;
@@ -59,12 +60,23 @@ template <class Kernel> static bool lf_allow_shared(lf_device *d, Kernel *kernel
            cudaFuncSetAttribute(LF_KERNEL_ADDRESS(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes) == cudaSuccess;
 }
 
+/* Of the architectures that this was compiled for, the one whose code a card runs. */
+static inline int lf_code_of(int card) {
+    int best = 0;
+#ifdef __CUDA_ARCH_LIST__
+    static const int all[] = {__CUDA_ARCH_LIST__};
+    for (int one : all)
+        if (one / 10 <= card && one / 10 > best) best = one / 10;
+#endif
+    return best ? best : card;
+}
+
 /* Whether the card multiplies matrices as this file needs it. */
 static bool lf_has_matrices(const lf_device *d) {
 #ifdef __HIPCC__
     return (void)d, false;
 #else
-    return 10 * d->major + d->minor >= 75;
+    return d->code >= 75;
 #endif
 }
 

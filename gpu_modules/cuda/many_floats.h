@@ -194,7 +194,7 @@ template <bool brain> static bool lf_launch_floats(lf_device *d, const lf_few *p
 /* Many columns with f16 or bf16 weights; false where the shapes, the card or the format want the kernels of few columns. */
 template <bool brain> static bool lf_many_floats_of(const lf_call *call, lf_few p, const lf_view *x) {
     lf_device *d = lf_device_of(call);
-    if (!lf_has_matrices(d) || (brain && d->major < 8) || p.k % 64 || (((uintptr_t)p.parts[0].w | (uintptr_t)p.row_bytes) & 15)) return false;
+    if (!lf_has_matrices(d) || (brain && d->code < 80) || p.k % 64 || (((uintptr_t)p.parts[0].w | (uintptr_t)p.row_bytes) & 15)) return false;
     int64_t plane = (int64_t)p.columns * p.k, bytes = plane * 2 * (brain ? 2 : 1);
     char *scratch = lf_scratch(call, bytes + p.columns * 4);
     float *scales = (float *)(scratch + bytes);

@@ -40,6 +40,7 @@ static lf_device *lf_open(int index, char *fault, int fault_size) {
                  lf_check(cudaGetDeviceProperties(&facts, index), "asking the card", fault, fault_size);
     if (!failed) {
         d->processors = facts.multiProcessorCount, d->major = facts.major, d->minor = facts.minor;
+        d->code = lf_code_of(10 * d->major + d->minor);
 #ifdef __HIPCC__
         d->shared = (int64_t)facts.sharedMemPerBlock;
 #else
@@ -171,7 +172,7 @@ static void lf_forget_graphs(lf_device *d) {
    there, since a stretch that was broken off could not be begun anew (what it reads may have been overwritten). */
 static void lf_launch_all(lf_device *d, const lf_stretch_of_ops *what, bool only_ask) {
     lf_only_ask = only_ask;
-    lf_overlap = d->major >= 9;
+    lf_overlap = d->code >= 90; /* older code does not wait */
     lf_device_call call = {};
     call.call.views = what->views;
     call.device = d;

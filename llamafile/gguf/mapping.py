@@ -37,6 +37,19 @@ class Mapping:
         line = " ".join(f"llamafile: {label}: {_CUT}".splitlines()) + "\n"
         lib.lf_guard_add(self._buffer, len(self._map), line.encode("utf-8", "surrogateescape"))
 
+    def forget(self, offset, size):
+        """Let go of a range's whole pages; whoever reads them after all gets them from the file again."""
+        if not hasattr(mmap, "MADV_DONTNEED"):
+            return
+        skew = len(self._map) - self.length
+        first = -(-(skew + offset) // mmap.PAGESIZE) * mmap.PAGESIZE
+        whole = (skew + offset + size - first) // mmap.PAGESIZE * mmap.PAGESIZE
+        if whole > 0:
+            try:  # noqa: SIM105 - contextlib would cost every start
+                self._map.madvise(mmap.MADV_DONTNEED, first, whole)
+            except OSError:
+                pass  # locked pages stay
+
     def close(self):
         """Unmap; addresses into the mapping are invalid from here on."""
         lib.lf_guard_remove(self._buffer)

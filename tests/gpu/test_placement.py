@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -88,6 +90,29 @@ def test_a_decoding_step_is_one_upload_one_run_one_download(module, smollm2):
         for token in range(60, 80):  # from here on one more page: the table of pages is sent once
             session.append([token])
         assert calls.taken()["uploads"] <= 21
+
+
+def test_pages_of_brought_weights_are_let_go(module, smollm2):
+    """What a card has is not held in memory a second time."""
+    held = {}
+    for layers in (0, 999):
+        with opened.model(smollm2, offload=modules.offload(module, layers) if layers else None) as model, \
+                opened.session(model, 128) as session:  # fmt: skip
+            session.sync(IDS[:20])
+            held[layers] = resident(model.file.mappings[0].address)
+    assert held[0] > 50 << 20
+    assert held[999] < held[0] / 4
+
+
+def resident(address):
+    """Bytes of the mapping at an address that lie in this process's memory."""
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    for line in lines:
+        if "-" in (span := line.split()[0]) and ":" not in span:
+            first, last = (int(end, 16) for end in span.split("-"))
+            if first <= address < last:
+                return int(next(ln for ln in lines if ln.startswith("Rss:")).split()[1]) << 10
+    raise AssertionError("no such mapping")
 
 
 def test_shift_and_files_work_where_the_cache_is_a_cards(module, files, tmp_path):
