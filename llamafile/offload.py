@@ -128,8 +128,10 @@ class Offload:
                 for i, op in enumerate(ops)]  # fmt: skip
 
     def sides(self, image, graph, maps, cache, mappings=()):
-        """A Side for each card, for a program; weights that are not there yet are brought, and the host's pages of them let
-        go of, in `mappings`: what lies in the first of maps. maps: (address, length)."""
+        """A Side for each card, for a program; weights that are not there yet are brought, and let go of in `mappings`.
+
+        maps: (address, length), of which the first are the mappings.
+        """
         from zipalign.progress import bar
 
         lacking = []
