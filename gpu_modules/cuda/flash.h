@@ -107,8 +107,13 @@ LF_DEV void lf_look_at_pages(const lf_attend &a, const lf_flash_tile &f, int fir
     }
 }
 
+/* Blocks of threads that a processor should hold: of heads of 64 three, but shared memory of the newest small cards holds two. */
+template <int D> struct lf_flash_blocks {
+    enum { at_once = D <= 64 && LF_SM < 1200 ? 3 : D <= 128 ? 2 : 1 };
+};
+
 template <int D, bool narrow>
-LF_KERNEL void __launch_bounds__(LF_FLASH_THREADS, D <= 64 ? 3 : D <= 128 ? 2 : 1) lf_flash(lf_attend a, int tokens, int stages) {
+LF_KERNEL void __launch_bounds__(LF_FLASH_THREADS, lf_flash_blocks<D>::at_once) lf_flash(lf_attend a, int tokens, int stages) {
     lf_begin();
     typedef lf_flash_room<D> room_of;
     enum { CELLS = narrow ? LF_PAGE / LF_FLASH_WARPS : LF_PAGE, NS = CELLS / 8, NO = D / 8, KQ = D / 16, KEPT = room_of::kept / 16 };
