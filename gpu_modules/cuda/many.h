@@ -154,7 +154,7 @@ template <class Block, int COLUMNS> struct lf_many_room {
 };
 
 template <class Block, int COLUMNS>
-LF_KERNEL void __launch_bounds__(LF_MANY_THREADS, lf_many_room<Block, COLUMNS>::blocks) lf_many_columns(lf_many p) {
+LF_KERNEL void __launch_bounds__(LF_MANY_THREADS, (lf_many_room<Block, COLUMNS>::blocks)) lf_many_columns(lf_many p) {
     lf_begin();
     typedef lf_of<Block> of;
     typedef lf_many_room<Block, COLUMNS> room_of;
