@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .ops import OPS
+from .ops import OPS, seams
 
 C_TYPE = {"int": "int32_t", "float": "float"}
 DTYPES = {"any": "LF_ANY", "f32": "LF_F32", "i32": "LF_I32", "a8": "LF_A8"}
@@ -10,6 +10,8 @@ DTYPES = {"any": "LF_ANY", "f32": "LF_F32", "i32": "LF_I32", "a8": "LF_A8"}
 
 def ops_header():
     """The text of the generated ops.h."""
+    alone = [o for o in OPS.values() if o.reference.__module__ == seams.__name__]
+    common = [o for o in OPS.values() if o not in alone]
     return "\n".join(
         [
             "/* Generated from the declarations in runtime/ops; edit those. */",
@@ -17,6 +19,8 @@ def ops_header():
             "#define LF_OPS_H",
             '#include "call.h"',
             "enum { " + ", ".join(f"LF_OP_{n.upper()}" for n in OPS) + ", LF_OPS };",
+            "/* Ops from this one on are the CPU's alone (ops/seams.py). */",
+            f"#define LF_COMMON_OPS LF_OP_{alone[0].name.upper()}",
             *(_arguments(o) for o in OPS.values()),
             "#endif",
             "",
@@ -27,8 +31,13 @@ def ops_header():
             "#endif",
             "",
             "#ifdef LF_DEFINE_KERNELS",
-            *(_entry(o) for o in OPS.values()),
-            "static lf_entry *const lf_entries[LF_OPS] = {" + ", ".join(f"lf_enter_{n}" for n in OPS) + "};",
+            *(_entry(o) for o in common),
+            "#ifdef LF_COMMON_ONLY",
+            f"static lf_entry *const lf_entries[LF_COMMON_OPS] = {{{_entries(common)}}};",
+            "#else",
+            *(_entry(o) for o in alone),
+            f"static lf_entry *const lf_entries[LF_OPS] = {{{_entries([*common, *alone])}}};",
+            "#endif",
             "#endif",
             "",
         ]
@@ -42,6 +51,10 @@ def abi_header(parts):
     texts = [part if isinstance(part, str) else part.read_text() for part in parts]
     number = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
     return f"/* Generated: modules made from other declarations are refused. */\n#define LF_ABI 0x{number}ull\n"
+
+
+def _entries(ops):
+    return ", ".join(f"lf_enter_{o.name}" for o in ops)
 
 
 def _arguments(op):

@@ -47,6 +47,12 @@ def test_every_op_has_its_kernel_in_the_file_of_the_same_stem():
             f"{op.name}: {source.name}")
 
 
+def test_the_ops_of_the_cpu_alone_come_last():
+    """GPU modules know the opcodes before them."""
+    alone = [op.code for op in OPS.values() if op.reference.__module__ == "runtime.ops.seams"]
+    assert alone == list(range(len(OPS) - len(alone), len(OPS)))
+
+
 # What may be imported between exec and the first token besides our own modules: builtin or frozen in every interpreter.
 LIGHT = {"mmap", "_struct", "struct", "_cffi_backend", "math", "time", "zlib", "fcntl"}
 

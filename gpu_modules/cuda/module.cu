@@ -1,5 +1,6 @@
 /* The module: all kernels as one unit, and the table of calls that a program's host makes. */
 #define LF_DEFINE_KERNELS
+#define LF_COMMON_ONLY
 #include "device.h"
 #include "ops.h"
 #include "abi.h"

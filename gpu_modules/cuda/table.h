@@ -250,7 +250,7 @@ static int lf_serves(const lf_op *op, const int32_t *args, const lf_tensor *tens
     case LF_OP_MATMUL_QUANTIZED: case LF_OP_MATMUL_IDS_QUANTIZED: return lf_is_quant(DTYPE(2));
     }
 #undef DTYPE
-    return op->op < LF_OPS;
+    return op->op < LF_COMMON_OPS;
 }
 
 #if defined(LF_EMULATED)
