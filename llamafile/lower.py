@@ -47,7 +47,7 @@ def lower(graph, logits, letters):
         fused = for_cpu(graph.ops)
     else:
         fused, pieces = _spread(image, graph, logits, placement)
-    image.arena = plan_arena(graph.tensors, schedule.drop_barriers(fused), letters)
+    image.arena = plan_arena(graph.tensors, fused, letters)
     image.cache, image.device_caches = place_cache(graph.caches, letters)
     _pack(image, graph.tensors, fused, pieces)
     return image

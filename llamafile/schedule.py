@@ -10,35 +10,42 @@ from .graph import Op
 NORMS = {"rms_norm": "rms_norm_quantize", "add_rms_norm": "add_rms_norm_quantize"}
 GATES = {"swiglu": "swiglu_quantize", "geglu": "geglu_quantize"}
 TOGETHER = 4  # as LF_TOGETHER in runtime/program.h
+MAY_JOIN = {*NORMS, *GATES, "rope"}
+NEVER_WRITTEN = (program.WEIGHT, program.INPUT)
 CPU = 0
 
 
 def join(ops):
     """Put one op in the place of a norm or an activation and its integer form, and of a rotation and its store."""
-    readers: dict[int, list] = {}
+    readers: dict[int, list[Op]] = {
+        op.outputs[-1].index: [] for op in ops if op.op.name in MAY_JOIN and op.device == CPU
+    }
     for op in ops:
         for t in op.inputs:
-            if t is not None:
-                readers.setdefault(t.index, []).append(op)
+            if t is not None and t.index in readers:
+                readers[t.index].append(op)
     changed, gone = {}, set()
     for op in ops:
         name, made = op.op.name, op.outputs[-1]
-        after = [other for other in readers.get(made.index, ()) if other.device == op.device]
-        if op.device != CPU or not after:
+        after = readers.get(made.index) if name in MAY_JOIN else None
+        if not after:
             continue
-        integers = next((other for other in after if other.op.name == "quantize_rows"), None)
-        alone = len(readers[made.index]) == 1
+        integers = next((other for other in after if other.op.name == "quantize_rows" and other.device == CPU), None)
         if integers and name in NORMS and len(made.shape) == 2:
             changed[op] = _instead(op, NORMS[name], (*op.outputs, integers.outputs[0]), op.inputs)
             gone.add(integers)
-        elif integers and name in GATES and alone:
+        elif integers and name in GATES and len(after) == 1:
             changed[op] = _instead(op, GATES[name], integers.outputs, op.inputs)
             gone.add(integers)
-        elif name == "rope" and alone and after[0].op.name == "store" and after[0].inputs[0] is made:
+        elif name == "rope" and len(after) == 1 and _stores(after[0], made):
             store = after[0]
             changed[store] = _instead(op, "rope_store", store.outputs, (*op.inputs, *store.inputs[1:]))
             gone.add(op)
     return [changed.get(op, op) for op in ops if op not in gone]
+
+
+def _stores(op, tensor):
+    return op.op.name == "store" and op.device == CPU and op.inputs[0] is tensor
 
 
 def _instead(op, name, outputs, inputs):
@@ -46,38 +53,66 @@ def _instead(op, name, outputs, inputs):
 
 
 def order(ops):
-    """Bring what can run at once side by side: a layer's ops by how many others, in a row, each must wait for."""
+    """Bring what can run at once side by side: a layer's ops by how many others, in a row, each must wait for.
+
+    Each op of the CPU after which threads need not meet is marked: the next one has nothing to do with it, nor with
+    those before it back to the last meeting.
+    """
     out: list[Op] = []
     stretch: list[Op] = []
     for op in ops:
         if stretch and (op.layer != stretch[-1].layer or op.device != stretch[-1].device):
-            out += _by_depth(stretch)
+            out += _arranged(stretch)
             stretch = []
         stretch.append(op)
-    return out + _by_depth(stretch)
+    return out + _arranged(stretch)
 
 
-def _by_depth(stretch):
-    """The ops of the CPU, those first that depend on the fewest."""
+def _arranged(stretch):
+    """The ops of the CPU, those first that depend on the fewest, with their marks; other ones as they are."""
     if not stretch or stretch[0].device != CPU:
         return stretch
     written: dict[int, int] = {}  # of a tensor: how deep its last writer is
     read: dict[int, int] = {}
-    depths = []
+    found = []
     for op in stretch:
         reads, writes = touched(op)
-        depth = max([written.get(i, -1) for i in reads | writes] + [read.get(i, -1) for i in writes]) + 1
+        depth = -1
+        for i in reads:
+            depth = max(depth, written.get(i, -1))
+        for i in writes:
+            depth = max(depth, written.get(i, -1), read.get(i, -1))
+        depth += 1
         for i in writes:
             written[i] = depth
         for i in reads:
             read[i] = max(read.get(i, -1), depth)
-        depths.append(depth)
-    return [stretch[i] for i in sorted(range(len(stretch)), key=depths.__getitem__)]
+        found.append((depth, op))
+    found.sort(key=_depth)
+    together, shared = 1, False
+    for i, (depth, op) in enumerate(found[:-1], 1):
+        depth_after, after = found[i]
+        shared = shared or uses_shared_memory(op)
+        if depth == depth_after and together < TOGETHER and not (shared and uses_shared_memory(after)):
+            op.flags = program.NO_BARRIER
+            together += 1
+        else:
+            together, shared = 1, False
+    return [op for _, op in found]
+
+
+def _depth(pair):
+    return pair[0]
 
 
 def touched(op):
     """What an op reads, and what it writes: indices of whole tensors; weights and inputs are never written."""
-    reads = {root(t).index for t in op.inputs if t is not None and root(t).home not in (program.WEIGHT, program.INPUT)}
+    reads = set()
+    for t in op.inputs:
+        if t is not None and t.home not in NEVER_WRITTEN:
+            t = root(t)
+            if t.home not in NEVER_WRITTEN:
+                reads.add(t.index)
     return reads, {root(t).index for t in op.outputs}
 
 
@@ -86,27 +121,6 @@ def root(tensor):
     while tensor.home == program.VIEW:
         tensor = tensor.graph.tensors[tensor.base]
     return tensor
-
-
-def drop_barriers(ops):
-    """Mark each op of the CPU after which threads need not meet: the next one has nothing to do with it, nor with
-    those before it back to the last meeting."""
-    group: list[Op] = []
-    reads: set[int] = set()
-    writes: set[int] = set()
-    for op in ops:
-        its_reads, its_writes = touched(op)
-        free = not (its_reads & writes or its_writes & (reads | writes)) and op.device == CPU
-        if group and free and len(group) < TOGETHER and group[-1].device == CPU and not (
-            uses_shared_memory(op) and any(map(uses_shared_memory, group))
-        ):  # fmt: skip
-            group[-1].flags = program.NO_BARRIER
-        else:
-            group, reads, writes = [], set(), set()
-        group.append(op)
-        reads |= its_reads
-        writes |= its_writes
-    return ops
 
 
 def uses_shared_memory(op):
