@@ -10,7 +10,6 @@ import openai
 import pytest
 
 from tests import weights
-
 from tests.executable.built import BUILT
 
 from .running import Running

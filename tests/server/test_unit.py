@@ -67,7 +67,8 @@ def test_the_command_as_given(tmp_path):
     assert split(found["ExecStart"]) == [sys.executable, "-m", "llamafile", *words, "--nobrowser"]
     assert found["WorkingDirectory"] == str(tmp_path) and found["TimeoutStopSec"] == "17"
     assert found["Type"] == "notify" and found["CapabilityBoundingSet"] == "" and found["PrivateTmp"] == "no"
-    assert fields(printed("-m", "x", folder="/"))["PrivateTmp"] == "yes"
+    hidden = sys.executable.startswith(("/tmp/", "/var/tmp/"))  # where a checkout may lie
+    assert fields(printed("-m", "x", folder="/"))["PrivateTmp"] == ("no" if hidden else "yes")
     assert split(fields(printed("-m", "x", folder="/"))["ExecStart"])[3] == "--server"
 
 
