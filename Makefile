@@ -57,7 +57,7 @@ release: build/release/llamafile
 
 build/smollm2.llamafile: build/llamafile
 	model=$$($(PY) -m tests.weights smollm2) && \
-	$(PY) -m llamafile convert "$$model" --output $@ -- --temp 0.7 --seed 7
+	$(PY) -m llamafile convert "$$model" --output $@ -- --temp 0.7 --seed 9
 
 run: native build/smollm2.llamafile
 	build/smollm2.llamafile -p 'The sea is' -n 64
