@@ -6,9 +6,8 @@ from llamafile.errors import LlamafileError
 from runtime import program
 
 from .graph import Op, Tensor
-from .schedule import root
+from .schedule import CPU, root
 
-CPU = 0
 HOLES = 3  # ops a layer that a device may leave to the CPU; with more, copies cost more than the device gains
 # Small results: a device that needs one makes its own. Activations in integer form look different on each device.
 MADE_AGAIN = ("rotation", "quantize_rows")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 THOUGHT, TEXT = "thought", "text"
 
 
-class Growing:
+class Growing(ABC):
     """Takes the text of an answer; a form says by `opened`, `grown` and `closed` what events its parts make.
 
     `open` is the kind of the part that still grows (THOUGHT, TEXT, or a call with its number), "" for none.
@@ -23,17 +25,17 @@ class Growing:
         self.answer = answer
         self.open = ""
 
+    @abstractmethod
     def opened(self, kind: str, call: dict[str, Any] | None) -> Events:
         """Begin a part; `call` is the delta that begins a call."""
-        raise NotImplementedError
 
+    @abstractmethod
     def grown(self, kind: str, words: str) -> Events:
         """Add to the last part."""
-        raise NotImplementedError
 
+    @abstractmethod
     def closed(self, whole: bool) -> Events:
         """End the last part; `whole` says that nothing of it is missing."""
-        raise NotImplementedError
 
     def feed(self, text: str) -> Events:
         """Take more text and return the events to send where the answer is streamed."""

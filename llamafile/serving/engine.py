@@ -124,18 +124,14 @@ class Engine:
         starts, lengths, most = [0], [], 1
         for s, part in enumerate(parts):
             sequence, first, end = part.sequence, part.sequence.n_done, part.sequence.n_done + part.count
-            if part.draft:
-                ids += sequence.tokens[first:end]
-                ids += part.draft
-                end += len(part.draft)
-                places += range(first, end)
-                cells += cells_of(sequence.pages, first, end)
-            elif part.count == 1:
+            if part.count == 1 and not part.draft:  # nearly all parts, in a shorter way
                 ids.append(sequence.tokens[first])
                 places.append(first)
                 cells.append(sequence.pages[first // PAGE].number * PAGE + first % PAGE)
             else:
                 ids += sequence.tokens[first:end]
+                ids += part.draft
+                end += len(part.draft)
                 places += range(first, end)
                 cells += cells_of(sequence.pages, first, end)
             starts.append(len(ids))

@@ -152,33 +152,12 @@ def _one(report, options, what, tokenizer, kind, source, text):
         first.append(_follow(grammar, tokenizer, text))
     again = _follow(grammar, tokenizer, text)
     every = sorted(t for round in first for t in round)
-    report.add(
-        "grammars",
-        what,
-        "compile",
-        statistics.median(compiled),
-        "ms",
-        share=statistics.median(compiled) / 100,
-        of="100 ms",
-    )
-    report.add(
-        "grammars",
-        what,
-        "mask, median",
-        statistics.median(every),
-        "µs",
-        share=statistics.median(every) / 300,
-        of="0.3 ms",
-    )
-    report.add(
-        "grammars",
-        what,
-        "mask, 99th percentile",
-        every[int(len(every) * 0.99)],
-        "µs",
-        share=every[int(len(every) * 0.99)] / 2000,
-        of="2 ms",
-    )
+    for measure, value, unit, bound, of in (
+        ("compile", statistics.median(compiled), "ms", 100, "100 ms"),
+        ("mask, median", statistics.median(every), "µs", 300, "0.3 ms"),
+        ("mask, 99th percentile", every[int(len(every) * 0.99)], "µs", 2000, "2 ms"),
+    ):
+        report.add("grammars", what, measure, value, unit, share=value / bound, of=of)
     report.add("grammars", what, "mask seen before, median", statistics.median(again), "µs")
 
 
