@@ -248,11 +248,11 @@ def test_turns_on_a_terminal(tinycoder):
 def test_ctrl_c_gives_the_turn_back_and_then_leaves(tinycoder):
     terminal = Terminal("-m", tinycoder, "-t", "1", "-p", "Hi.", "-i", "--ignore-eos", "--log-disable", "--in-prefix",
                         "<your turn>")
-    terminal.wait(rb"Hi\..{20}")
+    terminal.wait(rb"(?s)Hi\..{20}")
     terminal.type("\x03")
     terminal.wait(rb"\r\n<your turn>")
     terminal.type("go on\n")
-    terminal.wait(rb"go on\r\n.{10}")
+    terminal.wait(rb"(?s)go on\r\n.{10}")
     terminal.type("\x03")
     terminal.wait(rb"<your turn>")
     terminal.type("\x03")
