@@ -1,10 +1,15 @@
-"""What every test may ask for: real models, fetched once; absent ones skip with the reason."""
+"""What every test may ask for: real models, fetched once, absent ones skip with the reason; and the same examples always."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from . import weights
+
+# The same examples in every run and on every machine, however busy it is; `--hypothesis-profile=default` draws others.
+settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("same")
 
 
 def _model(name):

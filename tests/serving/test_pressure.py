@@ -58,7 +58,7 @@ moves = st.lists(st.one_of(
 ), min_size=1, max_size=16)
 
 
-@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 @given(moves=moves, n_ubatch=st.sampled_from([4, 50, 512]), n_parallel=st.sampled_from([1, 3, 4]),
        size=st.integers(0, 2))
 def test_random_comings_and_goings(model, moves, n_ubatch, n_parallel, size):
