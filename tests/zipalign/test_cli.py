@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 import zipfile
 from pathlib import Path
 
@@ -173,9 +172,10 @@ def test_check(folder):
 def test_check_of_forty_sparse_gigabytes(tmp_path):
     model = sparse(tmp_path / "model", 40 << 30, {0: b"GGUF", 20 << 30: noise(100000)})
     zipalign("-j", tmp_path / "a.zip", model)
-    began = time.monotonic()
+    began = os.times()
     zipalign("--check", tmp_path / "a.zip")
-    assert time.monotonic() - began < 5
+    ended = os.times()
+    assert sum(ended[2:4]) - sum(began[2:4]) < 5  # of the processor: zeros are not summed up one by one
 
 
 @pytest.mark.parametrize(("arguments", "code", "text"), [

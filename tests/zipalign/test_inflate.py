@@ -84,7 +84,7 @@ def test_memory_stays_bounded(tmp_path, method):
     path = tmp_path / "a.zip"
     subprocess.run(["7z", "a", "-tzip", "-mx1", f"-mm={method}", path, "zeros"], cwd=tmp_path, check=True,
                    capture_output=True)
-    began, total, largest = time.monotonic(), 0, 0
+    began, total, largest = time.process_time(), 0, 0
     with Archive.open(path) as archive:
         tracemalloc.start()
         for chunk in chunks(archive, archive.members["zeros"]):
@@ -98,7 +98,7 @@ def test_memory_stays_bounded(tmp_path, method):
             for chunk in chunks(archive, archive.members["zeros"]):
                 total += len(chunk)
         assert total <= 1 << 20
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 def test_every_level_and_awkward_size_of_our_own(tmp_path):
