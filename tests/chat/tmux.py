@@ -14,6 +14,7 @@ _numbers = itertools.count()
 ENDED = "ended with status"
 ENTER, CTRL_C, CTRL_D, CTRL_J, TAB, UP, DOWN = "Enter", "C-c", "C-d", "C-j", "Tab", "Up", "Down"
 SHELL = "/bin/sh"
+PATIENCE = 120.0  # seconds, which only a failure takes: the machine may do other things too
 
 
 class Terminal:
@@ -34,7 +35,7 @@ class Terminal:
 
     def _tmux(self, *words: object, env: dict[str, str] | None = None, **more) -> str:
         done = subprocess.run(["tmux", "-L", self.socket, *map(str, words)], capture_output=True, text=True, env=env,
-                              timeout=20, **more)
+                              timeout=PATIENCE, **more)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -77,7 +78,7 @@ class Terminal:
         self._tmux("resize-window", "-x", columns, "-y", rows)
         return self
 
-    def wait(self, pattern: str, seconds: float = 30.0, what=None) -> str:
+    def wait(self, pattern: str, seconds: float = PATIENCE, what=None) -> str:
         """Wait until the pattern is on the screen (or in what `what` returns), and return the screen."""
         deadline, look = time.monotonic() + seconds, what or self.screen
         while not re.search(pattern, shown := look(), re.MULTILINE):
@@ -85,7 +86,7 @@ class Terminal:
             time.sleep(0.03)
         return shown
 
-    def prompt(self, seconds: float = 60.0) -> str:
+    def prompt(self, seconds: float = PATIENCE) -> str:
         """Wait for an empty prompt at the end of the screen."""
         return self.wait(r"^>>> Say something, or /\? for help\Z", seconds)
 
