@@ -124,7 +124,7 @@ def test_no_descriptor_stays(broker):
             broker.open_in("slots", "pipe")
         with pytest.raises(LlamafileError):
             broker.open_in("slots", "below/none")
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before  # fewer where something older was collected meanwhile
     assert len(os.listdir(f"/proc/{broker.process}/fd")) == theirs <= 6
 
 
@@ -158,7 +158,7 @@ def test_it_ends_when_its_client_is_killed(folder):
     assert len(list(folder.glob("cache.*.part"))) == 1
     client.kill()
     client.communicate()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while Path(f"/proc/{process}").exists() and "Z" not in Path(f"/proc/{process}/stat").read_text().split()[2]:
         assert time.monotonic() < deadline
         time.sleep(0.01)

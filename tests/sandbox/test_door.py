@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 EPERM, ENOSYS = 1, 38
+PATIENCE = 120  # seconds, which only a failure takes
 
 CLOSE = """
 from llamafile import sandbox
@@ -62,7 +63,7 @@ def of_this_process():
 @pytest.mark.parametrize("mode", ["server", "cli", "chat", "combined"])
 def test_every_mode(start, mode):
     process = start(f"MODE = {mode!r}\n{CLOSE}")
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     check(json.loads(out))
 
@@ -70,7 +71,7 @@ def test_every_mode(start, mode):
 def test_without_the_sandbox_the_same_attempts_pass(start):
     """The control: nothing but the sandbox makes them fail, apart from the few that a system may forbid to all."""
     process = start("print(json.dumps(everywhere()))")
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     denied = {name for name, error in json.loads(out)["main"].items() if error in (EPERM, ENOSYS)}
     may_be = {"io_uring_setup", "bpf", "userfaultfd", "unshare", "chroot", "ptrace", "process_vm_readv", "openat2",
@@ -95,7 +96,7 @@ def test_the_command_line(start, tinycoder):
         assert fields["Seccomp"] == "2" and fields["NoNewPrivs"] == "1"
         assert int(fields["Seccomp_filters"]) == int(before["Seccomp_filters"]) + 1
     check(json.loads(lines[-1]))
-    out, errors = process.communicate("\n", timeout=60)
+    out, errors = process.communicate("\n", timeout=PATIENCE)
     assert process.returncode == 0, errors
     assert out.startswith("def") and len(out) > len("def\n")
     assert any("sandbox: active: seccomp (cli) in all threads" in line for line in lines)
@@ -112,7 +113,7 @@ def test_unsecure(start, tinycoder):
             break
     assert {fields["Seccomp_filters"] for fields in status(process)} == {of_this_process()["Seccomp_filters"]}
     assert json.loads(lines[-1])["main"]["open to read"] == 0
-    _, errors = process.communicate("\n", timeout=60)
+    _, errors = process.communicate("\n", timeout=PATIENCE)
     assert process.returncode == 0, errors
     assert any(line == "llamafile: sandbox: is off: --unsecure\n" for line in lines)
 
@@ -128,7 +129,7 @@ print(json.dumps(attempts()))
 def test_before_the_model_is_read(start):
     """Landlock alone, which comes first: reading is left, no writing, no connections, no signals to others."""
     process = start(WRITES)
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate(timeout=PATIENCE)
     if "AssertionError" in errors:
         pytest.skip("this kernel has no Landlock")
     found = json.loads(out)

@@ -42,7 +42,7 @@ pointers = [start + 64 * 4096 * i for i in range(len(texts) + 1)] + [0]
 small = [0, 1, 2, 3, 4, 7, 8, 16, 0x1ff, 0o101, 0x241, 0x1000, 0x10000, -1, -100, os.getppid(), 0x40, 0x22, 1 << 20]
 folder = os.open(".", os.O_RDONLY)
 held = os.open("held", os.O_RDWR)
-libc.alarm(20)
+libc.alarm(200)
 if not sandbox.lock_files([os.open("..", os.O_RDONLY)]):  # the machine is not a test's to spoil, whatever passes
     os._exit(77)
 sandbox.install(mode)
@@ -81,7 +81,7 @@ def fuzz(folder, seed, mode, count, numbers_left_out):
     before = tree(folder)
     words = [str(seed), mode, str(count), json.dumps(sorted(numbers_left_out))]
     done = subprocess.run([sys.executable, "-c", CHILD, *words], cwd=inside, stdin=subprocess.DEVNULL,
-                          capture_output=True, timeout=60, start_new_session=True,
+                          capture_output=True, timeout=300, start_new_session=True,
                           env={**os.environ, "PYTHONPATH": str(ROOT)})
     return done, tree(folder) != before
 

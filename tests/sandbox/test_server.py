@@ -17,7 +17,7 @@ import httpx
 
 from llamafile.server.app import PATHS
 from tests.sandbox.test_door import of_this_process, status
-from tests.server.running import SOURCES, Running, events
+from tests.server.running import PATIENCE, SOURCES, Running, events
 
 pytestmark = pytest.mark.models
 
@@ -93,7 +93,7 @@ def test_every_path(server):
 def test_streams(server):
     for path in ("/v1/chat/completions", "/completion", "/v1/completions", "/v1/responses", "/v1/messages"):
         body = {**BODIES[path], "stream": True}
-        with httpx.stream("POST", server.url + path, json=body, timeout=60) as response:
+        with httpx.stream("POST", server.url + path, json=body, timeout=PATIENCE) as response:
             assert response.status_code == 200 and len(events(response)) > 3, path
 
 
@@ -153,7 +153,7 @@ def test_tls(program, smollm2, folder):
     try:
         trusted = ssl.create_default_context(cafile=str(certificate))
         for _ in range(3):
-            found = httpx.post(running.url + "/v1/chat/completions", json=CHAT, verify=trusted, timeout=60)
+            found = httpx.post(running.url + "/v1/chat/completions", json=CHAT, verify=trusted, timeout=PATIENCE)
             assert found.status_code == 200
     finally:
         assert running.stop() == 0
@@ -165,7 +165,7 @@ def test_unix_socket(program, smollm2, tmp_path):
     running = Running(smollm2, "--host", str(path), "-c", "512", program=program)
     try:
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://localhost") as client:
-            assert client.post("/v1/chat/completions", json=CHAT, timeout=60).status_code == 200
+            assert client.post("/v1/chat/completions", json=CHAT, timeout=PATIENCE).status_code == 200
     finally:
         assert running.stop() == 0
     again = Running(smollm2, "--host", str(path), "-c", "512", program=program)  # what is left of it is no hindrance

@@ -15,7 +15,7 @@ import httpx
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = (sys.executable, "-m", "llamafile")
-READY_SECONDS = 60
+PATIENCE = 120  # seconds, which only a failure takes: the machine may do other things too
 ENVIRONMENT = {key: value for key, value in os.environ.items()
                if not key.startswith(("LLAMA_", "PYTHON", "NOTIFY_", "LISTEN_"))}
 
@@ -34,7 +34,7 @@ class Running:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         if wait:
-            assert self._told.wait(READY_SECONDS), self.lines
+            assert self._told.wait(PATIENCE), self.lines
             assert self.url, self.lines
 
     def _read(self) -> None:
@@ -56,13 +56,13 @@ class Running:
 
     def connect(self) -> socket.socket:
         """Open a plain connection."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
 
     def post(self, path: str, body, **more) -> httpx.Response:
-        return httpx.post(self.url + path, json=body, timeout=120, **more)
+        return httpx.post(self.url + path, json=body, timeout=PATIENCE, **more)
 
     def get(self, path: str, **more) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=30, **more)
+        return httpx.get(self.url + path, timeout=PATIENCE, **more)
 
     def open_files(self) -> int:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
@@ -72,7 +72,7 @@ class Running:
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
-            status = self.process.wait(60)
+            status = self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
@@ -81,7 +81,7 @@ class Running:
         return status
 
 
-def raw(server: Running, data: bytes, seconds: float = 30) -> bytes:
+def raw(server: Running, data: bytes, seconds: float = PATIENCE) -> bytes:
     """Send bytes as they are and return what comes back until the server hangs up."""
     with server.connect() as client:
         client.settimeout(seconds)

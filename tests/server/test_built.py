@@ -14,7 +14,7 @@ import pytest
 from tests.cli.boxes import aligned
 from tests.executable.built import BUILT
 
-from .running import Running, events
+from .running import PATIENCE, Running, events
 
 pytestmark = [pytest.mark.built, pytest.mark.models]
 
@@ -88,7 +88,7 @@ def test_every_endpoint_answers_behind_the_closed_door(built):
 
 def test_a_stream(built):
     asked = {"stream": True, "max_tokens": 5, "messages": [{"role": "user", "content": "Hello"}]}
-    with httpx.stream("POST", built.url + "/v1/messages", timeout=60, json=asked) as response:
+    with httpx.stream("POST", built.url + "/v1/messages", timeout=PATIENCE, json=asked) as response:
         names = [name for name, _ in events(response)]
     assert names[0] == "message_start" and names[-1] == "message_stop" and names.count("content_block_delta") >= 3
 
@@ -102,7 +102,7 @@ def test_tls(program, tmp_path):
 
     secure = Running(None, "--ssl-key-file", key, "--ssl-cert-file", cert, program=program)
     try:
-        with httpx.Client(verify=ssl.create_default_context(cafile=cert), timeout=60) as client:
+        with httpx.Client(verify=ssl.create_default_context(cafile=cert), timeout=PATIENCE) as client:
             body = {"prompt": "The capital of France is", "n_predict": 2}
             assert client.post(secure.url + "/completion", json=body).json()["content"].startswith(" Paris")
     finally:

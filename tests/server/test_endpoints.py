@@ -11,7 +11,7 @@ from gguf import GGUFReader
 
 from llamafile.server.app import PATHS
 
-from .running import events
+from .running import PATIENCE, events
 
 pytestmark = pytest.mark.models
 
@@ -162,7 +162,8 @@ def test_a_stream_adds_up_to_the_whole(server):
     whole = server.post("/completion", body).json()
     import httpx
 
-    with httpx.stream("POST", server.url + "/completion", json={**body, "stream": True}, timeout=60) as response:
+    asked = {**body, "stream": True}
+    with httpx.stream("POST", server.url + "/completion", json=asked, timeout=PATIENCE) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         import json
 

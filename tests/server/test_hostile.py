@@ -14,7 +14,7 @@ import pytest
 
 from llamafile.server import settings
 
-from .running import raw, receive
+from .running import PATIENCE, raw, receive
 
 pytestmark = pytest.mark.models
 
@@ -84,7 +84,7 @@ def test_a_body_has_a_bound(server):
     b'{"prompt": "x", "seed": ' + b"9" * 5000 + b"}", b"{}", b'{"prompt": null}',
 ])
 def test_bodies_that_are_no_request(server, body):
-    found = httpx.post(server.url + "/completion", content=body, timeout=30)
+    found = httpx.post(server.url + "/completion", content=body, timeout=PATIENCE)
     assert found.status_code == 400, found.text
     error = found.json()["error"]
     assert error["code"] == 400 and error["type"] == "invalid_request_error" and error["message"]
@@ -136,9 +136,9 @@ def test_broken_characters_go_in_and_out(server):
 def test_a_grammar_bomb_does_not_go_off(server):
     """Repetitions are counted, not written out, so this one is served like any other; what is too large is refused."""
     bomb = "root ::= a{9}\n" + "".join(f"{chr(97 + i)} ::= {chr(98 + i)}{{99}}\n" for i in range(12)) + 'm ::= "x"\n'
-    started = time.monotonic()
+    before = processor_seconds(server)
     assert server.post("/completion", {"prompt": "x", "grammar": bomb, "n_predict": 4}).status_code in (200, 400)
-    assert time.monotonic() - started < 10
+    assert processor_seconds(server) - before < 10
     nested = "root ::= " + "(" * 5000 + '"x"' + ")" * 5000
     assert server.post("/completion", {"prompt": "x", "grammar": nested}).status_code == 400
     assert server.post("/completion", {"prompt": "x", "grammar": "a" * (1 << 21)}).status_code == 400
@@ -148,6 +148,10 @@ def processor_seconds(server):
     with open(f"/proc/{server.process.pid}/stat") as file:
         user, system = file.read().rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def tokens_written(server):
+    return int(re.search(r"^llamacpp:tokens_predicted_total (\d+)", server.get("/metrics").text, re.MULTILINE)[1])
 
 
 @pytest.mark.parametrize("field", ["grammar", "json_schema"])
@@ -197,6 +201,7 @@ def test_a_body_byte_by_byte(server):
 
 def test_a_client_that_goes_frees_its_slot(server):
     body = json.dumps({"prompt": "Count: 1, 2, 3,", "n_predict": 1500, "ignore_eos": True, "stream": True}).encode()
+    written = tokens_written(server)
     for stream in (True, False):
         clients = []
         for _ in range(6):
@@ -204,7 +209,7 @@ def test_a_client_that_goes_frees_its_slot(server):
             text = body if stream else body.replace(b"true}", b"false}")
             client.sendall(request(b"POST /completion HTTP/1.1", b"Content-Length: %d" % len(text), body=text))
             clients.append(client)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while not any(slot["is_processing"] for slot in server.get("/slots").json()):
             assert time.monotonic() < deadline
         for client in clients:
@@ -212,6 +217,7 @@ def test_a_client_that_goes_frees_its_slot(server):
         while any(slot["is_processing"] for slot in server.get("/slots").json()):
             assert time.monotonic() < deadline, "a slot still works for nobody"
             time.sleep(0.05)
+    assert tokens_written(server) - written < 6 * 1500  # of twice as many
     metrics = server.get("/metrics").text
     assert "llamacpp:requests_processing 0" in metrics and "llamacpp:requests_deferred 0" in metrics
 
@@ -220,24 +226,20 @@ def test_slow_clients_are_cut_off(start, tinycoder, monkeypatch):
     impatient = start(tinycoder, "--timeout", "1")
     with impatient.connect() as client:
         client.sendall(b"GET /health HTTP/1.1\r\nHost: loc")
-        client.settimeout(15)
-        started = time.monotonic()
+        client.settimeout(PATIENCE)
         assert status(receive(client)) == 408
-        assert time.monotonic() - started < 10
     with impatient.connect() as client:
         client.sendall(b"POST /tokenize HTTP/1.1\r\n" + HOST + b"Content-Length: 15\r\n\r\n" + b'{"con')
-        client.settimeout(15)
-        started = time.monotonic()
+        client.settimeout(PATIENCE)
         assert receive(client) == b""
-        assert time.monotonic() - started < 10
     with impatient.connect() as client:  # asks for much and reads nothing
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         body = json.dumps({"content": "a b " * 120_000, "with_pieces": True}).encode()
         client.sendall(b"POST /tokenize HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
         hung_up = select.poll()
         hung_up.register(client, 0)
-        assert hung_up.poll(15_000)
-        client.settimeout(15)
+        assert hung_up.poll(PATIENCE * 1000)
+        client.settimeout(PATIENCE)
         assert len(receive(client)) < 1 << 19  # of more than what kernels hold
     assert impatient.get("/health").status_code == 200
 
@@ -248,7 +250,7 @@ def test_nothing_is_left_open(server):
         server.connect().close()
         raw(server, b"rubbish\r\n\r\n")
         server.post("/tokenize", {"content": "x"})
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while server.open_files() > before + 2:
         assert time.monotonic() < deadline, (before, server.open_files())
         time.sleep(0.1)

@@ -17,14 +17,14 @@ import time
 import httpx
 import pytest
 
-from .running import ENVIRONMENT, ROOT, Running, events
+from .running import ENVIRONMENT, PATIENCE, ROOT, Running, events
 
 pytestmark = pytest.mark.models
 
 
 def wrong(*words, **more):
     done = subprocess.run([sys.executable, "-m", "llamafile", "--server", *words], cwd=ROOT, capture_output=True,
-                          text=True, timeout=60, env=ENVIRONMENT, **more)
+                          text=True, timeout=PATIENCE, env=ENVIRONMENT, **more)
     assert done.returncode == 1 and done.stdout == "" and done.stderr.count("\n") == 1, done.stderr
     return done.stderr
 
@@ -40,25 +40,25 @@ def test_a_port_that_is_taken_makes_way(start, tinycoder):
 
 
 def test_eleven_ports_that_are_taken(tinycoder):
-    first = next(port for port in range(20000, 60000, 11) if _free(port))
-    taken = [socket.socket() for _ in range(11)]
-    for offset, each in enumerate(taken):
-        each.bind(("127.0.0.1", first + offset))
-        each.listen()
+    first, taken = next((port, held) for port in range(20000, 60000, 11) if (held := _eleven(port)))
     line = wrong("-m", tinycoder, "--port", str(first))
     assert line.startswith(f"llamafile: 127.0.0.1 port {first} to {first + 10}: Address already in use; ")
     for each in taken:
         each.close()
 
 
-def _free(first):
-    for port in range(first, first + 11):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                return False
-    return True
+def _eleven(first):
+    """Sockets that listen at a port and the ten behind it; none where one of those is somebody else's."""
+    held = [socket.socket() for _ in range(11)]
+    try:
+        for offset, each in enumerate(held):
+            each.bind(("127.0.0.1", first + offset))
+            each.listen()
+    except OSError:
+        for each in held:
+            each.close()
+        return []
+    return held
 
 
 @pytest.mark.parametrize(("words", "message"), [
@@ -114,14 +114,14 @@ def test_tls(start, tinycoder, certificate):
     found = start(tinycoder, "--ssl-key-file", key, "--ssl-cert-file", cert)
     assert found.url.startswith("https://")
     context = ssl.create_default_context(cafile=cert)
-    with httpx.Client(verify=context, timeout=60) as client:
+    with httpx.Client(verify=context, timeout=PATIENCE) as client:
         assert client.get(found.url + "/health").json() == {"status": "ok"}
         with client.stream("POST", found.url + "/completion", json={"prompt": "def", "n_predict": 5,
                                                                     "stream": True}) as response:
             assert json.loads(events(response)[-1][1])["stop"] is True
     with found.connect() as client:  # plain HTTP to a TLS port
         client.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        client.settimeout(10)
+        client.settimeout(PATIENCE)
         assert b"HTTP/1.1 200" not in client.recv(1000)
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
@@ -133,9 +133,9 @@ def test_tls(start, tinycoder, certificate):
 def test_a_handshake_that_never_comes(start, tinycoder, certificate):
     found = start(tinycoder, "--timeout", "1", "--ssl-key-file", certificate[0], "--ssl-cert-file", certificate[1])
     with found.connect() as client:
-        client.settimeout(15)
+        client.settimeout(PATIENCE)
         assert client.recv(10) == b""
-    with httpx.Client(verify=ssl.create_default_context(cafile=certificate[1])) as client:
+    with httpx.Client(verify=ssl.create_default_context(cafile=certificate[1]), timeout=PATIENCE) as client:
         assert client.get(found.url + "/health").status_code == 200
 
 
@@ -205,11 +205,11 @@ def test_health_is_503_until_the_model_is_there(smollm2):
         port = probe.getsockname()[1]
     found = Running(smollm2, port=str(port), wait=False)
     statuses = []
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while 200 not in statuses:
         assert time.monotonic() < deadline and found.process.poll() is None
         try:
-            answer = httpx.get(f"http://127.0.0.1:{port}/health", timeout=30)
+            answer = httpx.get(f"http://127.0.0.1:{port}/health", timeout=PATIENCE)
         except httpx.TransportError:
             continue
         statuses.append(answer.status_code)
@@ -221,18 +221,19 @@ def test_health_is_503_until_the_model_is_there(smollm2):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_running_answers_finish_and_new_ones_are_refused(smollm2, number):
-    found = Running(smollm2, "-c", "1024")
-    body = {"prompt": "Count: 1, 2, 3,", "n_predict": 60, "ignore_eos": True, "stream": True}
+    found = Running(smollm2, "-c", "1024", "-t", "1", "--drain-seconds", "600")
+    # Long enough to be under way still when whoever looks on, on a busy machine, has done so.
+    body = {"prompt": "Count: 1, 2, 3,", "n_predict": 300, "ignore_eos": True, "stream": True}
     pieces = []
 
     def ask():
-        with httpx.stream("POST", found.url + "/completion", json=body, timeout=60) as response:
+        with httpx.stream("POST", found.url + "/completion", json=body, timeout=PATIENCE) as response:
             for line in response.iter_lines():
                 if line.startswith("data: "):
                     pieces.append(json.loads(line[6:]))
 
     client = threading.Thread(target=ask)
-    with httpx.Client(timeout=30) as other:
+    with httpx.Client(timeout=PATIENCE) as other:
         other.get(found.url + "/health")
         client.start()
         while not pieces:
@@ -240,12 +241,12 @@ def test_running_answers_finish_and_new_ones_are_refused(smollm2, number):
         found.process.send_signal(number)
         while "finishing 1 requests" not in found.text:
             time.sleep(0.01)
-        refused = httpx.post(found.url + "/completion", json=body)
+        refused = httpx.post(found.url + "/completion", json=body, timeout=PATIENCE)
         assert refused.status_code == 503 and refused.headers["retry-after"]
         assert refused.headers["connection"] == "close"
-    client.join(60)
-    assert pieces[-1]["stop"] is True and pieces[-1]["tokens_predicted"] == 60
-    assert found.process.wait(20) == 0
+    client.join(PATIENCE)
+    assert pieces[-1]["stop"] is True and pieces[-1]["tokens_predicted"] == 300
+    assert found.process.wait(PATIENCE) == 0
     found.stop()
 
 
@@ -253,7 +254,7 @@ def test_the_drain_has_a_limit_and_the_second_ctrl_c_none(smollm2):
     for more in ([], ["--drain-seconds", "0"]):
         found = Running(smollm2, "-c", "4096", *more)
         body = {"prompt": "Count: 1, 2, 3,", "n_predict": 4000, "ignore_eos": True, "stream": True}
-        with httpx.stream("POST", found.url + "/completion", json=body, timeout=60) as response:
+        with httpx.stream("POST", found.url + "/completion", json=body, timeout=PATIENCE) as response:
             lines = response.iter_lines()
             next(lines)
             found.process.send_signal(signal.SIGINT)
@@ -261,15 +262,14 @@ def test_the_drain_has_a_limit_and_the_second_ctrl_c_none(smollm2):
                 while "finishing" not in found.text:
                     time.sleep(0.01)
                 found.process.send_signal(signal.SIGINT)
-            started = time.monotonic()
             try:
                 rest = [line for line in lines if line.startswith("data: ")]
             except httpx.RemoteProtocolError:
                 rest = []
-        assert found.process.wait(20) == (0 if more else 130)
-        assert time.monotonic() - started < 15
+        assert found.process.wait(PATIENCE) == (0 if more else 130)
         if more:  # what was cut off still got its end
-            assert json.loads(rest[-1][6:])["stop"] is True
+            end = json.loads(rest[-1][6:])
+            assert end["stop"] is True and end["tokens_predicted"] < 4000
         found.stop()
 
 
@@ -279,7 +279,7 @@ def test_a_service_manager_is_told(tinycoder, tmp_path, abstract):
     path = f"@llamafile-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(path.replace("@", "\0") if abstract else path)
-        manager.settimeout(30)
+        manager.settimeout(PATIENCE)
         manager.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         found = Running(tinycoder, environment={"NOTIFY_SOCKET": path})
         ready, credentials, _, _ = manager.recvmsg(100, 100)
@@ -326,10 +326,10 @@ def test_no_word_at_all(tinycoder):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     found = Running(tinycoder, "--log-disable", port=str(port), wait=False)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            if httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200:
+            if httpx.get(f"http://127.0.0.1:{port}/health", timeout=PATIENCE).status_code == 200:
                 break
         except httpx.TransportError:
             assert time.monotonic() < deadline

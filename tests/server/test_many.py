@@ -9,6 +9,8 @@ import random
 import httpx
 import pytest
 
+from .running import PATIENCE
+
 pytestmark = pytest.mark.models
 
 PROMPTS = [f"The number {n} is followed by" for n in range(12)]
@@ -31,10 +33,10 @@ async def ask(client, url, prompt, stream):
 
 def test_each_gets_the_answer_that_it_gets_alone(server):
     url = server.url + "/completion"
-    alone = [httpx.post(url, json=body(prompt), timeout=60).json()["content"] for prompt in PROMPTS]
+    alone = [httpx.post(url, json=body(prompt), timeout=PATIENCE).json()["content"] for prompt in PROMPTS]
 
     async def together():
-        async with httpx.AsyncClient(timeout=120) as client:
+        async with httpx.AsyncClient(timeout=PATIENCE) as client:
             return await asyncio.gather(*(ask(client, url, p, i % 2 == 0) for i, p in enumerate(PROMPTS)))
 
     assert asyncio.run(together()) == alone
@@ -42,7 +44,7 @@ def test_each_gets_the_answer_that_it_gets_alone(server):
 
 def test_some_cut_off_and_the_others_do_not_notice(server):
     url = server.url + "/completion"
-    alone = [httpx.post(url, json=body(prompt), timeout=60).json()["content"] for prompt in PROMPTS[:4]]
+    alone = [httpx.post(url, json=body(prompt), timeout=PATIENCE).json()["content"] for prompt in PROMPTS[:4]]
 
     async def cut_off(client, n):
         long = body(f"Story {n}:", stream=True) | {"n_predict": 500, "ignore_eos": True}
@@ -52,7 +54,7 @@ def test_some_cut_off_and_the_others_do_not_notice(server):
                 return
 
     async def together():
-        async with httpx.AsyncClient(timeout=120) as client:
+        async with httpx.AsyncClient(timeout=PATIENCE) as client:
             wanted = [ask(client, url, prompt, True) for prompt in PROMPTS[:4]]
             answers, _ = await asyncio.gather(asyncio.gather(*wanted),
                                               asyncio.gather(*(cut_off(client, n) for n in range(8))))
@@ -71,7 +73,7 @@ def test_a_bounded_queue(start, tinycoder):
 
     async def flood():
         limits = httpx.Limits(max_connections=400)
-        async with httpx.AsyncClient(timeout=120, limits=limits) as client:
+        async with httpx.AsyncClient(timeout=PATIENCE, limits=limits) as client:
             return await asyncio.gather(*(one(client) for _ in range(350)))
 
     found = asyncio.run(flood())

@@ -12,7 +12,7 @@ from tests.tool_calls.test_thoughts import CASES
 from tests.tool_calls.test_tool_calls import TOOLS, merged
 
 from . import parrot
-from .running import ENVIRONMENT, ROOT, SOURCES, Running, events
+from .running import ENVIRONMENT, PATIENCE, ROOT, SOURCES, Running, events
 
 ASKED = {"messages": [{"role": "user", "content": "x"}], "temperature": 0, "max_tokens": 400}
 NO_BREAK = "\u2003"  # white space that no answer has in it
@@ -24,7 +24,8 @@ def parts(message):
 
 
 def streamed(server, body):
-    with httpx.stream("POST", server.url + "/v1/chat/completions", json={**body, "stream": True}, timeout=60) as answer:
+    asked = {**body, "stream": True}
+    with httpx.stream("POST", server.url + "/v1/chat/completions", json=asked, timeout=PATIENCE) as answer:
         chunks = [json.loads(data) for _, data in events(answer) if data != "[DONE]"]
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
     assert deltas[0] == {"role": "assistant", "content": None}

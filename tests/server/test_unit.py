@@ -99,7 +99,7 @@ MANAGER = """
 mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system /run/user/0/systemd/user && chmod 700 /run/user/0
 export XDG_RUNTIME_DIR=/run/user/0
 "$1" --user --log-target=null & manager=$!
-for _ in $(seq 100); do systemctl --user is-system-running 2>/dev/null | grep -qx running && break; sleep 0.1; done
+for _ in $(seq 600); do systemctl --user is-system-running 2>/dev/null | grep -qx running && break; sleep 0.1; done
 cp "$2" /run/user/0/systemd/user/llamafile.service
 systemctl --user start llamafile.service || systemctl --user --no-pager status llamafile.service
 systemctl --user show llamafile.service -p ActiveState,SubState
@@ -124,7 +124,7 @@ def test_systemd_runs_it(tinycoder, tmp_path):
     path = tmp_path / "llamafile.service"
     path.write_text(re.sub(NOT_HERE, "", printed("-m", tinycoder, "--port", str(port), folder=tmp_path)))
     command = ["unshare", "--mount", "--propagation", "private", "sh", "-uc", MANAGER, "sh", SYSTEMD, str(path)]
-    done = subprocess.run([*command, f"http://127.0.0.1:{port}"], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*command, f"http://127.0.0.1:{port}"], capture_output=True, text=True, timeout=300)
     if "Operation not permitted" in done.stderr or "permission denied" in done.stderr:
         pytest.skip("nothing can be mounted here")
     said = done.stdout.split()
