@@ -89,14 +89,14 @@ def test_smollm2_in_threads(smollm2):
             scheduler = Scheduler(model, Settings(n_ctx=2048, n_parallel=6))
             scheduler.start()
             try:
-                assert scheduler.ready.wait(60)
+                assert scheduler.ready.wait(300)
                 queues: list[queue.Queue] = [queue.Queue() for _ in made]
                 for request, waiting in zip(made, queues, strict=True):
                     scheduler.submit(request, waiting.put)
                 for waiting, tokens in zip(queues, expected, strict=True):
-                    items = [waiting.get(timeout=60)]
+                    items = [waiting.get(timeout=300)]
                     while type(items[-1]).__name__ == "Delta":
-                        items.append(waiting.get(timeout=60))
+                        items.append(waiting.get(timeout=300))
                     assert items[-1].tokens == tokens
                 assert scheduler.tree.available == scheduler.tree.count
             finally:

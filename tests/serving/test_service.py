@@ -324,7 +324,7 @@ def test_a_model_that_does_not_run(model, monkeypatch):
     made = Scheduler(model, Settings(n_ctx=512))
     monkeypatch.setattr(made.engine, "run", lambda parts: 1 / 0)
     made.start()
-    assert made.ready.wait(60)
+    assert made.ready.wait(300)
     assert isinstance(made.problem, ZeroDivisionError)
     with pytest.raises(Refused, match="does not run") as refused:
         driving.Client(made, ask())
@@ -336,7 +336,7 @@ def started(model, **settings):
     made = Scheduler(model, Settings(n_ctx=512, **settings))
     assert not made.ready.is_set()
     made.start()
-    assert made.ready.wait(60)
+    assert made.ready.wait(300)
     return made
 
 
@@ -344,7 +344,7 @@ def test_draining(model):
     """Close lets running answers end, refuses new ones, and cuts off what takes longer than it may."""
     made = started(model)
     short = driving.Client(made, ask(5, 50))
-    made.close(drain_seconds=60)
+    made.close(drain_seconds=300)
     assert short.result.stop_type == "limit"
     with pytest.raises(Refused) as refused:
         driving.Client(made, ask())
@@ -380,8 +380,11 @@ def test_an_idle_engine_sleeps(model):
     while client.end is None:
         time.sleep(0.01)
     time.sleep(0.2)
-    before = time.process_time()
-    time.sleep(1.0)
-    assert time.process_time() - before < 0.005
+    used = [1.0]
+    while used[-1] >= 0.005:  # on a busy machine it is a while until all have gone to sleep
+        assert len(used) < 30, used
+        before = time.process_time()
+        time.sleep(1.0)
+        used.append(time.process_time() - before)
     made.close()
     assert "engine" not in {thread.name for thread in threading.enumerate()}

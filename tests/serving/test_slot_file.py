@@ -32,7 +32,7 @@ def pair(model):
         made[0].turn()
     for one in made:
         one.start()
-        assert one.ready.wait(60)
+        assert one.ready.wait(300)
     yield made[0], made[1], client.result
     for one in made:
         one.close()
@@ -43,7 +43,7 @@ def ask(scheduler, request):
 
     items: queue.Queue = queue.Queue()
     scheduler.submit(request, items.put)
-    while type(item := items.get(timeout=60)).__name__ == "Delta":
+    while type(item := items.get(timeout=300)).__name__ == "Delta":
         pass
     return item
 
@@ -123,7 +123,8 @@ def test_other_models_busy_slots_and_missing_files(pair, tmp_path):
         full.save(0, tmp_path / "no" / "slot")
     with pytest.raises(Refused, match="no slot 2"):
         full.save(2, tmp_path / "slot")
-    ticket = full.submit(Request(LONG[:5], ASK.params, id_slot=0), lambda item: None)
+    endless = Request(LONG[:5], ASK.params, id_slot=0, context_shift=True)
+    ticket = full.submit(endless, lambda item: None)
     try:
         with pytest.raises(Refused, match="busy"):
             while True:
