@@ -1,4 +1,4 @@
-"""What every test may ask for: real models, fetched once, absent ones skip with the reason; and the same examples always."""
+"""What all tests share: real models, fetched once, where absent ones skip with the reason; the same examples always."""
 
 from __future__ import annotations
 

@@ -281,7 +281,7 @@ def test_hostile_grammars_are_refused_at_once(name, smol):
             compile("gbnf", HOSTILE[name][0], smol)
         times.append(time.process_time() - started)
     assert str(caught.value) == f"grammar: {HOSTILE[name][1]}"
-    assert min(times) < 0.1, times
+    assert min(times) < 0.5, times  # 0.08 s on an idle machine
 
 
 @pytest.mark.models
@@ -298,4 +298,4 @@ def test_laughs_without_end_cost_nothing(smol):
         matcher.accept_bytes(word)
         masks = Masks(smol)
         assert len(masks.ids(matcher))
-        assert time.process_time() - started < 0.1, text[:40]
+        assert time.process_time() - started < 0.5, text[:40]

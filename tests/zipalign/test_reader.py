@@ -508,8 +508,11 @@ def test_a_directory_of_1500_members_is_read_fast(tmp_path):
     path = tmp_path / "engine"
     append(path, [Entry(f"py/package/folder/module_{i}.pyc", b"x", align=16) for i in range(1500)])
     append(path, [Entry("model.gguf", sparse(tmp_path / "model", 10 << 30, {0: b"GGUF"})), Entry(".args", b"-m")])
-    best = float("inf")
+    best = plain = float("inf")
     for _ in range(30):
+        began = time.process_time()
+        zipfile.ZipFile(path).close()
+        plain = min(plain, time.process_time() - began)
         began = time.process_time()
         with Archive.open(path) as archive:
             assert archive.read(archive.members[".args"]) == b"-m"
@@ -517,7 +520,7 @@ def test_a_directory_of_1500_members_is_read_fast(tmp_path):
         best = min(best, time.process_time() - began)
         assert view[skew : skew + 4] == b"GGUF"
         view.close()
-    assert best < 0.0015
+    assert best < plain / 2, (best, plain)  # of a walk from record to record; here a fifth of it
 
 
 def test_foreign_garbage_of_gigabytes_is_searched_fast(tmp_path):
