@@ -25,7 +25,7 @@ def settings(request, smollm2):
 
 def run(engine, *words, typed=None, cwd=None):
     done = subprocess.run([str(engine), *words], input=typed, stdin=None if typed is not None else subprocess.DEVNULL,
-                          capture_output=True, text=True, env=ENVIRONMENT, timeout=120, cwd=cwd)
+                          capture_output=True, text=True, env=ENVIRONMENT, timeout=300, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -55,7 +55,7 @@ def served(engine, words, requests):
 def _answer(address, body):
     request = Request(f"{address.rstrip('/')}/v1/chat/completions", json.dumps(body).encode(),
                       {"Content-Type": "application/json"})
-    with urlopen(request, timeout=60) as reply:
+    with urlopen(request, timeout=300) as reply:
         return json.load(reply)["choices"][0]["message"]["content"]
 
 

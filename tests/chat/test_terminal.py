@@ -113,7 +113,7 @@ def test_a_fault_at_the_beginning_ends_it(tinycoder):
     mine, other = pty.openpty()
     done = subprocess.run([sys.executable, "-c", BROKEN, "-m", tinycoder, "--nobrowser", "--port", "0"], stdin=other,
                           stdout=other, stderr=subprocess.PIPE, text=True, env={**os.environ, "TERM": "xterm"},
-                          timeout=60)
+                          timeout=300)
     os.close(mine), os.close(other)
     assert done.returncode == 1 and "ModuleNotFoundError" in done.stderr, done
 
@@ -280,7 +280,7 @@ def _ask(address, question):
     messages = [{"role": "system", "content": HELPFUL[1]}, {"role": "user", "content": question}]
     body = {"temperature": 0, "messages": messages}
     request = Request(f"{address}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urlopen(request, timeout=60) as reply:
+    with urlopen(request, timeout=300) as reply:
         return json.load(reply)["choices"][0]["message"]["content"]
 
 

@@ -28,7 +28,7 @@ def engine():
 
 
 def run(program, *words, **more):
-    options = {"capture_output": True, "text": True, "env": ENVIRONMENT, "stdin": subprocess.DEVNULL, "timeout": 120,
+    options = {"capture_output": True, "text": True, "env": ENVIRONMENT, "stdin": subprocess.DEVNULL, "timeout": 300,
                **more}
     return subprocess.run([str(program), *words], **options)
 

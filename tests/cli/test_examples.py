@@ -45,7 +45,7 @@ def shell(tinycoder, tmp_path_factory):
     def run(line, typed=""):
         environment = {**keys, "PATH": f"{program.parent}:{os.environ['PATH']}", "LLAMA_ARG_THREADS": "1"}
         return subprocess.run(line, shell=True, cwd=folder, env=environment, input=typed, capture_output=True,
-                              text=True, timeout=120)
+                              text=True, timeout=300)
 
     return run
 

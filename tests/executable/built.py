@@ -74,5 +74,5 @@ def pyc(text: str, name: str) -> bytes:
 
 def run(*command: object, **more) -> subprocess.CompletedProcess[str]:
     """Run a command without a shell; text of both outputs is kept."""
-    settings = {"capture_output": True, "text": True, "timeout": 120, "stdin": subprocess.DEVNULL, **more}
+    settings = {"capture_output": True, "text": True, "timeout": 300, "stdin": subprocess.DEVNULL, **more}
     return subprocess.run([os.fspath(word) for word in command], **settings)

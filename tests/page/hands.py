@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
+from .conftest import PATIENCE
+
 
 def send(tab, text):
     """Write a message and press Enter."""
@@ -42,3 +44,29 @@ def row(tab, title):
 
 def import_file(tab, path_or_file):
     tab.locator('input[data-for="import"]').set_input_files(path_or_file)
+
+
+def until(tab, condition):
+    """Wait until a condition holds that no locator can tell."""
+    for _ in range(PATIENCE // 50):
+        if condition():
+            return
+        tab.wait_for_timeout(50)
+    raise AssertionError("it never came about")
+
+
+def kept(tab):
+    """The texts of all messages as the browser's own store has them, in order."""
+    return sorted(tab.evaluate("""() => new Promise((done) => {
+        const asked = indexedDB.open("llamafile");
+        asked.onsuccess = () => {
+            const all = asked.result.transaction("messages").objectStore("messages").getAll();
+            all.onsuccess = () => { asked.result.close(); done(all.result.map((one) => one.text)); };
+        };
+    })"""))
+
+
+def still(tab):
+    """Wait until nothing fades in or out any more."""
+    until(tab, lambda: tab.evaluate("""() => document.getAnimations()
+        .every((one) => one.playState !== "running" || one.effect.getComputedTiming().iterations === Infinity)"""))

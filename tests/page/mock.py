@@ -168,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
             total = 1000
             self._event({**_delta(), "prompt_progress": {"total": total, "cache": 0, "processed": int(part * total)}})
         if reply.read:
-            reply.read.wait(10)
+            reply.read.wait(90)
         pieces = [("reasoning_content", piece) for piece in _cut(reply.reasoning, reply.size)]
         pieces += [("content", piece) for piece in _cut(reply.text, reply.size)]
         due = time.perf_counter()

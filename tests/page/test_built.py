@@ -44,7 +44,7 @@ class Server:
     def start(self):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        for _ in range(600):
+        for _ in range(PATIENCE // 100):
             try:
                 with urllib.request.urlopen(self.address + "health") as answer:
                     if answer.status == 200:
@@ -69,10 +69,7 @@ def server(smollm2, tmp_path_factory):
 @pytest.fixture
 def context(browser, server):
     one = Context(browser, server.address)
-    one.context.set_default_timeout(60_000)
-    expect.set_options(timeout=60_000)
     yield one
-    expect.set_options(timeout=PATIENCE)
     one.check()
     one.context.close()
 
@@ -145,7 +142,7 @@ def test_stop_ends_the_work_of_the_server(page, server):
     expect(page.locator(".rate")).to_be_visible()
     page.keyboard.press("Escape")
     expect(answers(page).last.get_by_text("Stopped.")).to_be_visible()
-    for _ in range(50):
+    for _ in range(PATIENCE // 100):
         with urllib.request.urlopen(server.address + "slots") as answer:
             if not any(slot["is_processing"] for slot in json.load(answer)):
                 break

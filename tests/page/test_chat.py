@@ -11,7 +11,7 @@ pytest.importorskip("playwright.sync_api")
 
 from playwright.sync_api import expect
 
-from .hands import answers, ask, said, send, wait_done
+from .hands import answers, ask, kept, said, send, until, wait_done
 from .mock import Reply
 
 
@@ -59,10 +59,7 @@ def test_stop_keeps_what_was_written_and_tells_the_server(page, mock, how):
         page.keyboard.press("Escape")
     expect(answers(page).last.get_by_text("Stopped.")).to_be_visible()
     assert "lost" not in answers(page).last.inner_text()
-    for _ in range(100):
-        if mock.cancelled:
-            break
-        page.wait_for_timeout(50)
+    until(page, lambda: mock.cancelled)
     assert mock.cancelled == 1
     mock.reply = None
     expect(ask(page, "again")).to_have_text("You said: again")
@@ -82,7 +79,7 @@ def test_reload_in_the_middle_keeps_the_part_that_was_there(page, mock):
     mock.reply = Reply("first half of it, second half of it", hold=threading.Event())
     send(page, "long one")
     expect(answers(page).last.locator(".markdown")).to_contain_text("first half")
-    page.wait_for_timeout(900)  # two looks of the keeper, which runs every 400 ms
+    until(page, lambda: any("first half" in text for text in kept(page)))
     page.reload()
     expect(answers(page).last.locator(".markdown")).to_contain_text("first half")
     expect(answers(page).last.get_by_text("Stopped.")).to_be_visible()

@@ -12,7 +12,7 @@ pytest.importorskip("playwright.sync_api")
 from playwright.sync_api import expect
 
 from .conftest import Context
-from .hands import answers, ask, import_file, row, said, send, wait_done
+from .hands import answers, ask, import_file, kept, row, said, send, until, wait_done
 from .mock import Reply
 
 
@@ -57,15 +57,7 @@ def test_delete_can_be_undone_and_is_final_otherwise(page, mock):
     expect(answers(page).last.locator(".markdown")).to_have_text("You said: precious")
     page.get_by_role("button", name="Delete precious").click()
     page.get_by_role("button", name="Close this notice").click()
-    page.wait_for_timeout(200)
-    left = page.evaluate("""() => new Promise((done) => {
-        const ask = indexedDB.open("llamafile");
-        ask.onsuccess = () => {
-            const count = ask.result.transaction("messages").objectStore("messages").count();
-            count.onsuccess = () => done(count.result);
-        };
-    })""")
-    assert left == 0
+    until(page, lambda: kept(page) == [])
     page.reload()
     expect(page.locator(".row")).to_have_count(0)
 
@@ -205,9 +197,12 @@ def test_many_chats_at_once_in_two_tabs(context, mock):
             send(tab, f"chat {number} of {'one' if tab is one else 'two'}")
     expect(one.locator(".row")).to_have_count(6)
     expect(two.locator(".row")).to_have_count(6)
+    titles = [f"chat {number} of {tab}" for number in range(3) for tab in ("one", "two")]
+    until(one, lambda: kept(one) == sorted([*titles, *(f"You said: {title}" for title in titles)]))
     wait_done(one)
     wait_done(two)
     data = exported(one, "Export all chats")
+    assert sorted(chat["title"] for chat in data["chats"]) == sorted(titles)
     for chat in data["chats"]:
         assert sorted(message["text"] for message in chat["messages"]) == [f"You said: {chat['title']}", chat["title"]]
 
@@ -222,10 +217,7 @@ def test_a_chat_deleted_in_another_tab_ends_here_too(context, mock):
     two.get_by_role("button", name="Delete doomed").click()
     two.get_by_role("button", name="Close this notice").click()
     expect(one.get_by_text("What would you like to know?")).to_be_visible()
-    for _ in range(100):
-        if mock.cancelled:
-            break
-        one.wait_for_timeout(50)
+    until(one, lambda: mock.cancelled)
     assert mock.cancelled == 1
     two.reload()
     expect(two.locator(".row")).to_have_count(0)

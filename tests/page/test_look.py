@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from llamafile.page import build
 
 from .conftest import Context
-from .hands import answers, ask, send, wait_done
+from .hands import answers, ask, send, still, wait_done
 from .mock import Reply
 from .test_markdown import MARKDOWN
 
@@ -161,6 +161,7 @@ class Auditor:
     """axe in a world of its own in a page, past the policy; a call gives what it finds wrong, of any weight."""
 
     def __init__(self, page):
+        self.page = page
         self.client = page.context.new_cdp_session(page)
         self.client.send("Page.enable")
         frame = self.client.send("Page.getFrameTree")["frameTree"]["frame"]["id"]
@@ -170,6 +171,7 @@ class Auditor:
         self.client.send("Runtime.evaluate", {"expression": axe, **self.where})
 
     def __call__(self):
+        still(self.page)  # what is half transparent has no colours to judge
         asked = {"expression": AXE, "awaitPromise": True, "returnByValue": True, **self.where}
         found = self.client.send("Runtime.evaluate", asked)["result"]["value"]
         assert found["passes"] > 10
@@ -192,7 +194,6 @@ def test_axe_finds_nothing_serious(browser, mock, scheme):
     send(page, "break")
     expect(answers(page).last.get_by_role("alert")).to_be_visible()
     page.get_by_role("button", name="Export everything").hover()
-    page.wait_for_timeout(300)  # what fades in and out has done so
     bad["failure"] = audit()
     page.keyboard.press("ArrowUp")
     bad["editing"] = audit()
@@ -220,5 +221,4 @@ def test_axe_finds_nothing_serious_on_a_phone(phone, mock):
     bad = audit()
     phone.get_by_role("button", name="List of chats").tap()
     expect(phone.get_by_role("link", name="hello")).to_be_visible()
-    phone.wait_for_timeout(300)
     assert bad + audit() == []

@@ -75,7 +75,7 @@ def test_a_draft_model_that_is_the_model_itself(smollm2):
 def test_what_cannot_be_is_said_in_one_line(smollm2, tinycoder):
     def refused(*flags):
         command = [sys.executable, "-m", "llamafile", "-m", smollm2, "-p", "x", "-n", "1", *flags]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         assert done.returncode
         assert not done.stdout
         return done.stderr.splitlines()[-1]
