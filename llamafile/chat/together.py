@@ -105,11 +105,16 @@ class Together:
                 chat.screen.note(self.notes.pop(0))
             if text is None:
                 self.interrupt.asking = self.typed.break_off
-                text = self.typed.turn(chat.role if chat.manual else "", self.asking.set)
+                text = self.typed.turn(chat.role if chat.manual else "", self._begun)
                 self.interrupt.asking = None
+            self.interrupt.begin()
             if text is None or not chat.take_turn(text):
                 return
             text = None
+
+    def _begun(self) -> None:
+        self.interrupt.ask()
+        self.asking.set()
 
     def _settle(self) -> None:
         """Wait for the model, bring in what the first answer needs, and close the door; in a thread of its own."""
