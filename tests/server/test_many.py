@@ -65,16 +65,21 @@ def test_some_cut_off_and_the_others_do_not_notice(server):
 
 def test_a_bounded_queue(start, tinycoder):
     """What the queue does not hold is refused at once, with a time to come back."""
-    small = start(tinycoder, "-np", "1", "-c", "512")
+    small = start(tinycoder, "-np", "1", "-c", "512", "--context-shift")
+    endless = {"prompt": "def", "n_predict": -1, "ignore_eos": True, "stream": True}
 
     async def one(client):
-        answer = await client.post(small.url + "/completion", json={"prompt": "def", "n_predict": 30})
+        answer = await client.post(small.url + "/completion", json={"prompt": "def", "n_predict": 4})
         return answer.status_code, answer.headers.get("retry-after")
 
     async def flood():
         limits = httpx.Limits(max_connections=400)
         async with httpx.AsyncClient(timeout=PATIENCE, limits=limits) as client:
-            return await asyncio.gather(*(one(client) for _ in range(350)))
+            async with client.stream("POST", small.url + "/completion", json=endless) as response:
+                await anext(response.aiter_lines())  # from here on nobody else is served
+                asked = [asyncio.create_task(one(client)) for _ in range(350)]
+                await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+            return await asyncio.gather(*asked)
 
     found = asyncio.run(flood())
     assert {status for status, _ in found} == {200, 503}
