@@ -50,7 +50,7 @@ def _least(*commands, count=20):
 
 
 def test_exec_to_first_line_and_what_lies_behind(probe, tmp_path):
-    """Below the limit, or on a machine that is busy below the plain interpreter; and 10 GB behind it change nothing."""
+    """Below the limit, or on a slow machine below two plain interpreters; and 10 GB behind it change nothing."""
     large, weights = tmp_path / "large", tmp_path / "weights"
     shutil.copy(probe, large)
     with open(weights, "wb") as file:
@@ -60,8 +60,8 @@ def test_exec_to_first_line_and_what_lies_behind(probe, tmp_path):
     assert large.stat().st_blocks * 512 < 1 << 30
     bare = (sys.executable, "-I", "-S", "-c", "pass")
     alone, with_weights, python = _least((probe, "-c", FIRST), (large, "-c", FIRST), bare)
-    assert alone < max(LIMIT, python)
-    assert with_weights < max(LIMIT, python)
+    assert alone < max(LIMIT, 2 * python)
+    assert with_weights < max(LIMIT, 2 * python)
     assert with_weights < 1.3 * alone
 
 

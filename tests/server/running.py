@@ -67,6 +67,12 @@ class Running:
     def open_files(self) -> int:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
+    def processor_seconds(self) -> float:
+        """What all its threads have used of the processor so far."""
+        with open(f"/proc/{self.process.pid}/stat") as file:
+            user, system = file.read().rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End it and return its exit status."""
         if self.process.poll() is None:
