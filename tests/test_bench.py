@@ -248,7 +248,7 @@ def test_parts_of_a_start():
 
 def test_processes_watched_from_outside():
     size = 64 << 20
-    code = f"import time; kept = b'x' * {size}; time.sleep(0.1)"
+    code = f"import time; kept = b'x' * {size}; time.sleep(1)"
     used = processes.peak_memory([sys.executable, "-I", "-S", "-c", code])
     assert size < used < size + (40 << 20)
     assert processes.first_byte([sys.executable, "-I", "-S", "-c", "print(1)"]) > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -50,8 +51,9 @@ def status(process):
     """The fields of /proc/PID/task/*/status, one mapping a thread."""
     fields = []
     for task in Path(f"/proc/{process.pid}/task").iterdir():
-        lines = (task / "status").read_text().splitlines()
-        fields.append(dict(line.split(":\t", 1) for line in lines if ":\t" in line))
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # one that was about to end
+            lines = (task / "status").read_text().splitlines()
+            fields.append(dict(line.split(":\t", 1) for line in lines if ":\t" in line))
     return fields
 
 
