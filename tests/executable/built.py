@@ -31,6 +31,25 @@ def main():
     return program_itself.main()
 """
 
+# The program itself, which stops behind its third word: it reports on the standard error, and waits for a line.
+STOPPED = """
+import os, sys
+try:
+    from llamafile import program_itself as program
+except ImportError:
+    from llamafile import __main__ as program
+from llamafile.cli import output
+ordinary, calls = output.Output.write, []
+def write(self, data, *more):
+    ordinary(self, data, *more)
+    calls.append(data)
+    if len(calls) == 3:
+        os.write(2, (REPORT() + "\\n").encode())
+        os.read(0, 100)
+output.Output.write = write
+sys.exit(program.main(WORDS))
+"""
+
 
 @functools.cache
 def executable() -> Path:
@@ -64,6 +83,11 @@ def probe(folder: Path, engine: Path | None = None) -> Path:
         ],
     )
     return target
+
+
+def stopped(words: list[str], report: str) -> str:
+    """Python that runs the program with these words and stops it in the middle; `report` is what it evaluates then."""
+    return f"WORDS = {words!r}\ndef REPORT(): return {report}\n{STOPPED}"
 
 
 def pyc(text: str, name: str) -> bytes:

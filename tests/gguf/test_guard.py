@@ -16,25 +16,6 @@ from tests.executable import built
 ROOT = Path(__file__).resolve().parents[2]
 CUT = "llamafile: {}: was cut short while it was in use, or its disk fails; copy it again\n"
 
-# The program itself, stopped before its third word until a line comes in.
-STOPPED = """
-import os, sys
-try:
-    from llamafile import program_itself as program
-except ImportError:
-    from llamafile import __main__ as program
-from llamafile.cli import output
-ordinary, calls = output.Output.write, []
-def write(self, data, *more):
-    ordinary(self, data, *more)
-    calls.append(data)
-    if len(calls) == 3:
-        os.write(2, b"stopped\\n")
-        os.read(0, 100)
-output.Output.write = write
-sys.exit(program.main(WORDS))
-"""
-
 
 @pytest.fixture(params=["sources", pytest.param("executable", marks=pytest.mark.built)])
 def python(request, tmp_path):
@@ -49,7 +30,7 @@ def test_while_it_writes(python, tinycoder, tmp_path, kept, flags):
     model = tmp_path / "model.gguf"
     shutil.copy(tinycoder, model)
     words = ["-m", str(model), "-p", "def", "-n", "50", "--temp", "0", "--ignore-eos", *flags]
-    process = subprocess.Popen([python, "-c", f"WORDS = {words!r}\n{STOPPED}"], stdin=subprocess.PIPE, cwd=ROOT,
+    process = subprocess.Popen([python, "-c", built.stopped(words, "'stopped'")], stdin=subprocess.PIPE, cwd=ROOT,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while "stopped" not in (line := process.stderr.readline()):
         assert line

@@ -6,21 +6,13 @@ import pytest
 
 from llamafile.gguf.reader import open_path
 from llamafile.tokens import Tokenizer
-from tests import weights
 from tests.tokens import ggufs
 from tests.tokens.test_bpe import make_qwen3
 
 
-def _weights(name):
-    try:
-        return Tokenizer(open_path(str(weights.fetch(name))))
-    except weights.Unavailable as problem:
-        pytest.skip(str(problem))
-
-
 @pytest.fixture(scope="session")
-def smol():
-    return _weights("smollm2")
+def smol(smollm2):
+    return Tokenizer(open_path(smollm2))
 
 
 @pytest.fixture(scope="session")
@@ -29,5 +21,5 @@ def qwen():
 
 
 @pytest.fixture(scope="session")
-def spm():
-    return _weights("tinycoder")
+def spm(tinycoder):
+    return Tokenizer(open_path(tinycoder))

@@ -10,20 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import weights
 from tests.executable import built
 from tests.sandbox import attempts
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="session")
-def tinycoder():
-    """A model of 1 M random weights."""
-    try:
-        return str(weights.fetch("tinycoder"))
-    except weights.Unavailable as problem:
-        pytest.skip(str(problem))
 
 
 @pytest.fixture

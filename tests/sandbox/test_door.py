@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.executable import built
+
 EPERM, ENOSYS = 1, 38
 PATIENCE = 120  # seconds, which only a failure takes
 
@@ -17,24 +19,6 @@ class Options: unsecure = False
 sandbox.preload(MODE if MODE != "combined" else "server")
 assert sandbox.close_door(MODE, Options)
 print(json.dumps(everywhere()))
-"""
-# The command line itself, stopped while it writes: reports, and waits for a line before it goes on.
-RUN = """
-import sys
-try:
-    from llamafile import program_itself as program
-except ImportError:
-    from llamafile import __main__ as program
-from llamafile.cli import output
-ordinary, calls = output.Output.write, []
-def write(self, data, *more):
-    ordinary(self, data, *more)
-    calls.append(data)
-    if len(calls) == 3:
-        os.write(2, (json.dumps(everywhere()) + "\\n").encode())
-        os.read(0, 100)
-output.Output.write = write
-sys.exit(program.main(WORDS))
 """
 
 
@@ -86,7 +70,7 @@ def test_the_command_line(start, tinycoder):
     """While it writes: a filter more than we have in every thread, and nothing else to be had."""
     before = of_this_process()
     words = ["-m", tinycoder, "-p", "def", "-n", "8", "--temp", "0", "-t", "3", "-v"]
-    process = start(f"WORDS = {words!r}\n{RUN}")
+    process = start(built.stopped(words, "json.dumps(everywhere())"))
     lines = []
     for line in process.stderr:
         lines.append(line)
@@ -107,7 +91,7 @@ def test_the_command_line(start, tinycoder):
 @pytest.mark.models
 def test_unsecure(start, tinycoder):
     words = ["-m", tinycoder, "-p", "def", "-n", "4", "--temp", "0", "-t", "2", "-v", "--unsecure"]
-    process = start(f"WORDS = {words!r}\n{RUN}")
+    process = start(built.stopped(words, "json.dumps(everywhere())"))
     lines = []
     for line in process.stderr:
         lines.append(line)

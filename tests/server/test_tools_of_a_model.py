@@ -9,7 +9,6 @@ import jsonschema
 import openai
 import pytest
 
-from tests import weights
 from tests.executable.built import BUILT
 
 from .running import Running
@@ -33,14 +32,10 @@ ANSWER = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {
 
 
 @pytest.fixture(scope="module")
-def served():
+def served(qwen0_5b):
     if not BUILT.exists():
         pytest.skip("build/llamafile is not built; make executable")
-    try:
-        model = str(weights.fetch("qwen0.5b"))
-    except weights.Unavailable as problem:
-        pytest.skip(str(problem))
-    found = Running(model, "-c", "4096", "--temp", "0", program=(str(BUILT),))
+    found = Running(qwen0_5b, "-c", "4096", "--temp", "0", program=(str(BUILT),))
     yield found
     found.stop()
     assert "Traceback" not in found.text, found.text
