@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import zipfile
@@ -15,6 +16,7 @@ COMMANDS = {
     "bsdtar": (["bsdtar", "-xOf"], "apt-get install libarchive-tools"),
     "busybox": (["busybox", "unzip", "-t"], "apt-get install busybox"),
 }
+UTF8 = {"LC_ALL": "C.UTF-8"}  # whatever the machine's own locale is: some of them read names by it
 
 
 def need(*programs: str) -> None:
@@ -32,7 +34,8 @@ def accepts(program: str, path: Path) -> None:
             assert archive.testzip() is None
         return
     need(program)
-    done = subprocess.run([*COMMANDS[program][0], str(path)], capture_output=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run([*COMMANDS[program][0], str(path)], capture_output=True, stdin=subprocess.DEVNULL,
+                          env={**os.environ, **UTF8})
     assert done.returncode == 0, (program, done.stdout[-2000:], done.stderr[-2000:])
 
 
