@@ -1,6 +1,7 @@
 /* Kernels of mixtures of experts. */
 #include "rows_of.h"
 #include "panel.h"
+#include "floats.h"
 
 static void lf_route(const lf_call *call, const lf_route_args *a) {
     int32_t experts = a->logits->ne[0];
@@ -53,18 +54,12 @@ LF_INLINE lf_view lf_expert(const lf_view *w, int64_t e) {
 static void lf_matmul_ids(const lf_call *call, const lf_matmul_ids_args *a) {
     int32_t m = a->ids->ne[0], t = a->ids->ne[1], k = a->w->ne[0], n = a->w->ne[1], shared = a->x->ne[1] == 1;
     for (int64_t turn; (turn = lf_take(call)) * LF_ROWS_A_TURN < n;) {
-        int64_t end = (turn + 1) * LF_ROWS_A_TURN < n ? (turn + 1) * LF_ROWS_A_TURN : n;
+        int64_t begin = turn * LF_ROWS_A_TURN, end = begin + LF_ROWS_A_TURN < n ? begin + LF_ROWS_A_TURN : n;
         for (int64_t i = 0; i < (int64_t)t * m; i++) {
             lf_view w = lf_expert(a->w, ((const int32_t *)a->ids->data)[i]);
-            int64_t ws = lf_bytes(w.dtype, w.stride[1]);
-            const float *x = lf_row(a->x, shared ? i / m : i);
-            for (int64_t r = turn * LF_ROWS_A_TURN; r < end; r++) {
-                float *out = lf_row(a->out0, i) + r;
-                const char *row = (const char *)w.data + r * ws;
-                if (w.dtype == LF_F16) lf_float_tile(LF_F16, row, ws, x, 0, k, out, 0, 1, 1);
-                if (w.dtype == LF_BF16) lf_float_tile(LF_BF16, row, ws, x, 0, k, out, 0, 1, 1);
-                if (w.dtype == LF_F32) lf_float_tile(LF_F32, row, ws, x, 0, k, out, 0, 1, 1);
-            }
+            lf_float_product p = {w.data, lf_bytes(w.dtype, w.stride[1]), lf_row(a->x, shared ? i / m : i), 0, lf_row(a->out0, i),
+                                  0, k, 1};
+            lf_float_each(w.dtype, &p, begin, end);
         }
     }
 }

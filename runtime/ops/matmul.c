@@ -6,6 +6,7 @@
      acc = fma(bias, activation sum, acc) where the format has a bias. */
 #include "panel.h"
 #include "amx_bf16.h"
+#include "floats.h"
 
 /* ---- activations in integer form ---- */
 
@@ -143,72 +144,6 @@ static void lf_matmul_quantized(const lf_call *call, const lf_matmul_quantized_a
 
 /* ---- float weights ---- */
 
-#define LF_ROWS_A_TURN 32
-
-LF_INLINE lf_vf lf_load_weight(int dtype, const void *row, int64_t i) {
-    if (dtype == LF_F16) return lf_load_f16((const uint16_t *)row + i);
-    if (dtype == LF_BF16) return lf_load_bf16((const uint16_t *)row + i);
-    return lf_load((const float *)row + i);
-}
-
-LF_INLINE float lf_weight(int dtype, const void *row, int64_t i) {
-    if (dtype == LF_F16) return lf_half(((const uint16_t *)row)[i]);
-    if (dtype == LF_BF16) return lf_float((uint32_t)((const uint16_t *)row)[i] << 16);
-    return ((const float *)row)[i];
-}
-
-/* A tile of rows x columns products of float weights; each has an accumulator of its own. */
-LF_INLINE void lf_float_tile(int dtype, const char *w, int64_t w_stride, const float *x, int64_t x_stride, int32_t k,
-                             float *out, int64_t out_stride, int rows, int columns) {
-    lf_vf acc[16];
-    for (int i = 0; i < rows * columns; i++) acc[i] = lf_set(0);
-    int32_t i = 0;
-    for (; i + LF_W <= k; i += LF_W) {
-        lf_vf v[4];
-#pragma GCC unroll 4
-        for (int r = 0; r < rows; r++) v[r] = lf_load_weight(dtype, w + r * w_stride, i);
-#pragma GCC unroll 4
-        for (int c = 0; c < columns; c++) {
-            lf_vf xc = lf_load(x + c * x_stride + i);
-#pragma GCC unroll 4
-            for (int r = 0; r < rows; r++) acc[r * columns + c] = lf_fma(v[r], xc, acc[r * columns + c]);
-        }
-    }
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < columns; c++) {
-            lf_vf sum = acc[r * columns + c];
-            if (i < k) {
-                float rest[LF_W] = {0};
-                for (int32_t j = i; j < k; j++) rest[j - i] = lf_weight(dtype, w + r * w_stride, j);
-                sum = lf_fma(lf_load(rest), lf_load_some(x + c * x_stride + i, k - i), sum);
-            }
-            out[c * out_stride + r] = lf_sum(sum);
-        }
-}
-
-LF_INLINE void lf_float_product(const lf_call *call, const lf_matmul_args *a, int dtype) {
-    int32_t k = a->w->ne[0], n = a->w->ne[1], t = a->x->ne[1];
-    int64_t ws = lf_bytes(dtype, a->w->stride[1]), xs = a->x->stride[1], os = a->out0->stride[1];
-    for (int64_t turn; (turn = lf_take(call)) * LF_ROWS_A_TURN < n;) {
-        int64_t first = turn * LF_ROWS_A_TURN, end = first + LF_ROWS_A_TURN < n ? first + LF_ROWS_A_TURN : n;
-        for (int32_t c = 0; c < t; c += 4)
-            for (int64_t r = first; r < end; r += 4) {
-                const char *w = (const char *)a->w->data + r * ws;
-                const float *x = (const float *)a->x->data + c * xs;
-                float *out = (float *)a->out0->data + c * os + r;
-                int columns = t - c < 4 ? t - c : 4, rows = end - r < 4 ? (int)(end - r) : 4;
-                if (rows == 4 && columns == 4)
-                    lf_float_tile(dtype, w, ws, x, xs, k, out, os, 4, 4);
-                else if (rows == 4 && columns == 1)
-                    lf_float_tile(dtype, w, ws, x, xs, k, out, os, 4, 1);
-                else
-                    for (int i = 0; i < rows; i++)
-                        for (int j = 0; j < columns; j++)
-                            lf_float_tile(dtype, w + i * ws, ws, x + j * xs, xs, k, out + j * os + i, os, 1, 1);
-            }
-    }
-}
-
 static void lf_matmul(const lf_call *call, const lf_matmul_args *a) {
 #if LF_AMX
     if (a->w->dtype == LF_BF16 && a->w->ne[1]) {
@@ -216,10 +151,5 @@ static void lf_matmul(const lf_call *call, const lf_matmul_args *a) {
         return;
     }
 #endif
-    if (a->w->dtype == LF_F16)
-        lf_float_product(call, a, LF_F16);
-    else if (a->w->dtype == LF_BF16)
-        lf_float_product(call, a, LF_BF16);
-    else if (a->w->dtype == LF_F32)
-        lf_float_product(call, a, LF_F32);
+    lf_float_turns(call, a);
 }

@@ -65,6 +65,13 @@ def test_float_products(isa, t, name):
 
 
 @pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("name", ["f32", "f16", "bf16"])
+def test_float_products_of_long_rows(isa, name):
+    """Sums go on where they were when the next stretch of k comes."""
+    check(isa, cases.float_product(33, name, n=38, k=1101), 2)
+
+
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("name", QUANTS)
 @pytest.mark.parametrize("t", [1, 3, 8, 21])
 def test_quantised_products(isa, name, t):
@@ -72,11 +79,11 @@ def test_quantised_products(isa, name, t):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("name", [*QUANTS, "f32", "f16"])
+@pytest.mark.parametrize("name", [*QUANTS, "f32", "f16", "bf16"])
 def test_columns_and_threads_do_not_change_a_bit(isa, name):
     """The canonical numeric: one column alone, or among any number of others, on any number of threads."""
     rng = rng_of(name)
-    n, k = 45, 256
+    n, k = 45, 256 if name in QUANTS else 1040
     x = rng.normal(0, 2, (33, k)).astype("f4")
     w = Block(name, (n, k), rng) if name in QUANTS else cases.dense(name, (n, k), rng)
 

@@ -1,0 +1,186 @@
+/* Products with float weights: lanes are values of k. */
+#ifndef LF_FLOATS_H
+#define LF_FLOATS_H
+#include "rows_of.h"
+#include "panel.h"
+
+#define LF_ROWS_A_TURN 32 /* what a thread's scratch memory has room for, as floats */
+#define LF_FLOAT_ROWS 4   /* of a tile */
+#if LF_W == 16
+#define LF_FLOAT_COLUMNS 6 /* with 32 registers */
+#define LF_FLOAT_CASES LF_TILE_CASE(1) LF_TILE_CASE(2) LF_TILE_CASE(3) LF_TILE_CASE(4) LF_TILE_CASE(5) LF_TILE_CASE(6)
+#else
+#define LF_FLOAT_COLUMNS 3 /* with 16 */
+#define LF_FLOAT_CASES LF_TILE_CASE(1) LF_TILE_CASE(2) LF_TILE_CASE(3)
+#endif
+#define LF_FLOAT_FEW (4 * LF_FLOAT_COLUMNS) /* so many columns do not pay for weights brought into place */
+#define LF_STRETCH 512 /* values of k whose activations stay in the first cache */
+
+/* How many of the columns that are left go together next: all passes get about as many. */
+LF_INLINE int lf_some_columns(int32_t left) {
+    int32_t passes = (left + LF_FLOAT_COLUMNS - 1) / LF_FLOAT_COLUMNS;
+    return (left + passes - 1) / passes;
+}
+
+LF_INLINE lf_vf lf_load_weight(int dtype, const void *row, int64_t i) {
+    if (dtype == LF_F16) return lf_load_f16((const uint16_t *)row + i);
+    if (dtype == LF_BF16) return lf_load_bf16((const uint16_t *)row + i);
+    return lf_load((const float *)row + i);
+}
+
+LF_INLINE float lf_weight(int dtype, const void *row, int64_t i) {
+    if (dtype == LF_F16) return lf_half(((const uint16_t *)row)[i]);
+    if (dtype == LF_BF16) return lf_float((uint32_t)((const uint16_t *)row)[i] << 16);
+    return ((const float *)row)[i];
+}
+
+/* The last values of a row, fewer than a vector has, and zeros. */
+LF_INLINE lf_vf lf_last_weights(int dtype, const void *row, int32_t i, int32_t k) {
+    float rest[LF_W] = {0};
+    for (int32_t j = i; j < k; j++) rest[j - i] = lf_weight(dtype, row, j);
+    return lf_load(rest);
+}
+
+/* A matrix of float weights or a part of it, `stride` bytes from row to row, and its product with `t` columns. */
+typedef struct {
+    const char *w;
+    int64_t stride;
+    const float *x;
+    int64_t x_stride;
+    float *out;
+    int64_t out_stride;
+    int32_t k, t;
+} lf_float_product;
+
+/* Sums of a tile's rows x columns, lanes not yet added. Each has an accumulator of its own, so a tile's size changes no bit. */
+typedef lf_vf lf_float_sums[LF_FLOAT_ROWS][LF_FLOAT_COLUMNS];
+
+/* Add `count` values of k to a tile's sums, or begin them; weight rows are `stride` bytes apart, a row's vectors `step`. */
+LF_INLINE void lf_float_tile(int dtype, const char *w, int64_t stride, int64_t step, const float *x, int64_t x_stride,
+                             int32_t count, lf_float_sums sums, int begin, int rows, int columns) {
+    lf_vf acc[LF_FLOAT_ROWS * LF_FLOAT_COLUMNS];
+#pragma GCC unroll 4
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 6
+        for (int c = 0; c < columns; c++) acc[r * columns + c] = begin ? lf_set(0) : sums[r][c];
+    for (int32_t i = 0; i + LF_W <= count; i += LF_W, w += step) {
+        lf_vf v[LF_FLOAT_ROWS];
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++) v[r] = lf_load_weight(dtype, w + r * stride, 0);
+#pragma GCC unroll 6
+        for (int c = 0; c < columns; c++) {
+            lf_vf xc = lf_load(x + c * x_stride + i);
+#pragma GCC unroll 4
+            for (int r = 0; r < rows; r++) acc[r * columns + c] = lf_fma(v[r], xc, acc[r * columns + c]);
+        }
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 6
+        for (int c = 0; c < columns; c++) sums[r][c] = acc[r * columns + c];
+}
+
+/* Add what is behind the last whole vector of k to a tile's sums, and put them. Not inlined: with it in each of the tiles gcc
+   kept sums in memory, and all was half as fast. */
+static __attribute__((noinline)) void lf_float_finish(int dtype, const lf_float_product *p, int64_t row, int32_t column,
+                                                      lf_float_sums sums, int rows, int columns) {
+    int32_t whole = p->k / LF_W * LF_W;
+    for (int r = 0; r < rows; r++) {
+        lf_vf rest = whole < p->k ? lf_last_weights(dtype, p->w + (row + r) * p->stride, whole, p->k) : lf_set(0);
+        for (int c = 0; c < columns; c++) {
+            lf_vf sum = sums[r][c];
+            if (whole < p->k) sum = lf_fma(rest, lf_load_some(p->x + (column + c) * p->x_stride + whole, p->k - whole), sum);
+            p->out[(column + c) * p->out_stride + row + r] = lf_sum(sum);
+        }
+    }
+}
+
+/* A tile from the weights as they lie in memory. */
+LF_INLINE void lf_float_direct(int dtype, const lf_float_product *p, int64_t row, int32_t column, int rows, int columns) {
+    lf_float_sums sums;
+    int64_t step = LF_W * (dtype == LF_F32 ? 4 : 2);
+    lf_float_tile(dtype, p->w + row * p->stride, p->stride, step, p->x + column * p->x_stride, p->x_stride, p->k, sums, 1, rows,
+                  columns);
+    lf_float_finish(dtype, p, row, column, sums, rows, columns);
+}
+
+/* Rows begin .. end with all columns. */
+LF_INLINE void lf_float_rows(int dtype, const lf_float_product *p, int64_t begin, int64_t end) {
+    for (int32_t c = 0, some; c < p->t; c += some) {
+        some = lf_some_columns(p->t - c);
+        for (int64_t r = begin, rows; r < end; r += rows) {
+            rows = r + LF_FLOAT_ROWS <= end ? LF_FLOAT_ROWS : 1;
+#define LF_TILE_CASE(columns)                                                                                     \
+    if (some == columns && rows == 1) lf_float_direct(dtype, p, r, c, 1, columns);                                \
+    if (some == columns && rows > 1) lf_float_direct(dtype, p, r, c, LF_FLOAT_ROWS, columns);
+            LF_FLOAT_CASES
+#undef LF_TILE_CASE
+        }
+    }
+}
+
+/* Rows of a format that is known only now. */
+static void lf_float_each(int dtype, const lf_float_product *p, int64_t begin, int64_t end) {
+    if (dtype == LF_F16) lf_float_rows(LF_F16, p, begin, end);
+    if (dtype == LF_BF16) lf_float_rows(LF_BF16, p, begin, end);
+    if (dtype == LF_F32) lf_float_rows(LF_F32, p, begin, end);
+}
+
+/* A pass of some columns over weights that lie as floats: [rows / 4][k][4][LF_W]. A stretch of k of these columns stays in the
+   first cache while all rows pass. */
+LF_INLINE void lf_float_pass(int dtype, const lf_float_product *p, const float *floats, int64_t begin, int64_t end,
+                             int32_t column, int columns) {
+    const int64_t group = (int64_t)LF_FLOAT_ROWS * sizeof(float), vector = LF_W * sizeof(float);
+    lf_float_sums sums[LF_ROWS_A_TURN / LF_FLOAT_ROWS];
+    int32_t whole = p->k / LF_W * LF_W;
+    for (int32_t k = 0; k < whole || !k; k += LF_STRETCH) {
+        int32_t count = whole - k < LF_STRETCH ? whole - k : LF_STRETCH;
+        const char *w = (const char *)floats + k * group;
+        for (int64_t r = begin; r + LF_FLOAT_ROWS <= end; r += LF_FLOAT_ROWS, w += whole * group) {
+            lf_vf(*at)[LF_FLOAT_COLUMNS] = sums[(r - begin) / LF_FLOAT_ROWS];
+            lf_float_tile(LF_F32, w, vector, LF_FLOAT_ROWS * vector, p->x + column * p->x_stride + k, p->x_stride, count, at,
+                          !k, LF_FLOAT_ROWS, columns);
+            if (k + LF_STRETCH >= whole) lf_float_finish(dtype, p, r, column, at, LF_FLOAT_ROWS, columns);
+        }
+    }
+}
+
+/* LF_FLOAT_ROWS rows as floats, their vectors side by side. */
+static void lf_float_place(int dtype, const char *w, int64_t stride, int32_t count, float *to) {
+    for (int32_t i = 0; i < count; i += LF_W)
+        for (int r = 0; r < LF_FLOAT_ROWS; r++, to += LF_W) lf_put(to, lf_load_weight(dtype, w + r * stride, i));
+}
+
+/* Rows begin .. end with many columns: their weights become floats side by side once for all of them. */
+static __attribute__((noinline)) void lf_float_many(int dtype, const lf_float_product *p, float *floats, int64_t begin,
+                                                    int64_t end) {
+    int64_t left = begin;
+    int32_t whole = p->k / LF_W * LF_W;
+    float *to = floats;
+    for (; left + LF_FLOAT_ROWS <= end; left += LF_FLOAT_ROWS, to += whole * LF_FLOAT_ROWS)
+        lf_float_place(dtype, p->w + left * p->stride, p->stride, whole, to);
+    for (int32_t c = 0, some; c < p->t; c += some) {
+        some = lf_some_columns(p->t - c);
+#define LF_TILE_CASE(columns) \
+    if (some == columns) lf_float_pass(dtype, p, floats, begin, end, c, columns);
+        LF_FLOAT_CASES
+#undef LF_TILE_CASE
+    }
+    lf_float_each(dtype, p, left, end);
+}
+
+/* A whole product, some rows at a time. */
+static void lf_float_turns(const lf_call *call, const lf_matmul_args *a) {
+    int dtype = a->w->dtype;
+    lf_float_product p = {a->w->data, lf_bytes(dtype, a->w->stride[1]), a->x->data, a->x->stride[1], a->out0->data,
+                          a->out0->stride[1], a->w->ne[0], a->x->ne[1]};
+    int64_t n = a->w->ne[1];
+    for (int64_t turn; (turn = lf_take(call)) * LF_ROWS_A_TURN < n;) {
+        int64_t begin = turn * LF_ROWS_A_TURN, end = begin + LF_ROWS_A_TURN < n ? begin + LF_ROWS_A_TURN : n;
+        if (p.t > LF_FLOAT_FEW)
+            lf_float_many(dtype, &p, (float *)call->scratch, begin, end);
+        else
+            lf_float_each(dtype, &p, begin, end);
+    }
+}
+#endif
