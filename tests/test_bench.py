@@ -19,6 +19,7 @@ from tests.bench import __main__ as command
 from tests.bench import (
     limits,
     llama_server,
+    long,
     models,
     packaging,
     peers,
@@ -38,7 +39,12 @@ given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 assert given["-o"] == "json" and given["-r"] == "1"
 with open({log!r}, "a") as log:
     print(given["-m"], file=log)
+if "-d" in given:
+    sys.exit("invalid parameter")
 tests = [(int(given["-p"]), 0, 400.5), (0, int(given["-n"]), 50.25)]
+if "-gp" in given:
+    assert (given["-fa"], given["-ctk"], given["-ctv"]) == ("1", "q8_0", "q8_0")
+    tests.append((*map(int, given["-gp"].split(",")), 30.5))
 print(json.dumps([{{"build_number": 7, "build_commit": "abc", "cpu_info": "a processor", "n_prompt": p, "n_gen": n,
                    "avg_ts": speed}} for p, n, speed in tests if p or n]))
 """
@@ -100,6 +106,33 @@ def test_table_and_csv_hold_every_row(report, tmp_path):
     assert head.split()[0] == "section"
     assert "25 %" in first and "2.00" in first
     assert second.split() == ["models", "a", "model", "answer", "0.5", "tok/s"]
+
+
+def test_a_peer_is_asked_for_depth_in_the_way_that_it_knows(peer, tmp_path):
+    assert peers.prompt(peer, "m.gguf", 3, 1) == 400.5
+    assert peers.deep(peer, "m.gguf", 70, 5, 1, "q8_0") == 30.5
+    other = tmp_path / "other"
+    answer = '[{"n_prompt": 0, "n_gen": 5, "n_depth": 70, "avg_ts": 20.5}]'
+    other.write_text(f"#!/bin/sh\ncase \"$*\" in *'-d 70'*) echo '{answer}';; *) exit 1;; esac\n")
+    other.chmod(0o755)
+    assert peers.deep(other, "m.gguf", 70, 5, 1, "f16") == 20.5
+    with pytest.raises(limits.Missing, match="not understood"):
+        peers.prompt(peer, "m.gguf", 0, 1)
+
+
+@pytest.mark.models
+def test_long_contexts(report, tiny, peer):
+    options = types.SimpleNamespace(rounds=2, threads=1, peer=peer, quick=True)
+    with opened.model(tiny, n_threads=1) as model:
+        long.prompt(report, options, tiny, model, 70)
+        long.answer(report, options, tiny, model, 70, "q8_0")
+    long.together(report, options, "tiny", tiny)
+    found = rows(report)
+    assert found["tiny", "one sequence"].value > 0
+    assert found["tiny", "8 sequences together"].share > 0
+    assert found["SmolLM2 Q4_1", "prompt of 70"].peer == 400.5
+    behind = found["SmolLM2 Q4_1", "answer behind 70, q8_0"]
+    assert behind.peer == 30.5 and behind.ratio > 0 and behind.share > 0
 
 
 def test_limits_are_measured_and_chosen_by_format(report):

@@ -5,10 +5,9 @@
    values in order, a value one sum over the page's cells in order. Nothing depends on threads, on how many rows a call has,
    on which of the two schedules below runs, or on who else reads a page: rows that share one decode it once. */
 #include "rows_of.h"
-#include "lanes.h"
+#include "cells.h"
 #include "sums.h"
 
-#define LF_PAGE 64
 #define LF_SPLIT 8
 #define LF_TILE_ROWS 64 /* query heads that share a page's decoded keys and values, at most */
 
@@ -71,6 +70,7 @@ typedef struct {
     int32_t group, d, e;
     int32_t cells, early, late; /* of the page at hand: how many are in use, their least and greatest position */
     const int32_t *where;       /* its cells' positions */
+    lf_page_of_head page;       /* its values where they lie */
     float *queries;             /* [count * group][d], scaled */
     float *keys, *values;       /* [d][LF_PAGE] and [LF_PAGE][e], decoded */
     float *rows;                /* [LF_PAGE][d]: keys before they are turned */
@@ -107,39 +107,31 @@ static int lf_open_page(lf_rows_of_head *g, int32_t page) {
         g->early = g->where[c] < g->early ? g->where[c] : g->early;
         g->late = g->where[c] > g->late ? g->where[c] : g->late;
     }
-    int32_t last = INT32_MIN;
+    int32_t first = INT32_MAX, last = INT32_MIN;
     for (int32_t i = 0; i < g->count; i++) {
         int32_t position = ((const int32_t *)a->positions->data)[g->first + i];
+        first = position < first ? position : first;
         last = position > last ? position : last;
     }
+    if (a->window && (int64_t)first - g->late >= a->window) return 0; /* all of it is too long ago */
     return !a->causal || g->early <= last;
 }
 
-/* Keys with cells side by side: [d][LF_PAGE]. */
-LF_INLINE void lf_turn_keys(const float *rows, int32_t d, float *keys) {
-    int32_t i = 0;
-#if LF_STEP == 4
-    for (; i + 4 <= d; i += 4)
-        for (int32_t c = 0; c < LF_PAGE; c += LF_W) {
-            lf_iv v[4];
-            lf_sixteen((const char *)(rows + c * d + i), d * (int64_t)sizeof(float), v);
-            for (int j = 0; j < 4; j++) lf_i_put(keys + (i + j) * LF_PAGE + c, v[j]);
-        }
-#endif
-    for (; i < d; i++)
-        for (int32_t c = 0; c < LF_PAGE; c++) keys[i * LF_PAGE + c] = rows[c * d + i];
+static int32_t lf_pages_of(const lf_attention_args *a, int32_t sequence) {
+    int32_t pages = (((const int32_t *)a->lengths->data)[sequence] + LF_PAGE - 1) / LF_PAGE;
+    return pages < a->pages->ne[0] ? pages : a->pages->ne[0];
 }
 
-/* Decode the page that was opened. */
-static void lf_load_page(const lf_rows_of_head *g) {
+/* Decode the page that was opened; meanwhile ask for the sequence's next one. */
+static void lf_load_page(lf_rows_of_head *g, int32_t page) {
     const lf_attention_args *a = g->a;
-    int64_t first = g->where - (const int32_t *)a->cell_positions->data;
-    for (int32_t c = 0; c < g->cells; c++) {
-        lf_read_row(a->k->dtype, lf_cell(a->k, first + c, g->head), g->rows + c * g->d, g->d);
-        lf_read_row(a->v->dtype, lf_cell(a->v, first + c, g->head), g->values + c * g->e, g->e);
-    }
-    if (g->cells < LF_PAGE) memset(g->rows + g->cells * g->d, 0, sizeof(float) * (size_t)((LF_PAGE - g->cells) * g->d));
-    lf_turn_keys(g->rows, g->d, g->keys);
+    const int32_t *pages = (const int32_t *)a->pages->data + g->sequence * a->pages->stride[1];
+    int64_t first = (int64_t)pages[page] * LF_PAGE, next = first;
+    if (page + 1 < lf_pages_of(a, g->sequence)) next = (int64_t)pages[page + 1] * LF_PAGE;
+    lf_page_of_head keys = lf_page_at(a->k, first, next, g->head);
+    g->page = lf_page_at(a->v, first, next, g->head);
+    lf_turn_cells(&keys, g->rows, g->keys);
+    if (!lf_reads_directly(&g->page, g->count * g->group)) lf_read_cells(&g->page, g->cells, g->values);
 }
 
 /* What the attributes make of a row's raw scores: squeezed, sloped, -inf where it may not look. */
@@ -211,14 +203,16 @@ static void lf_reduce_pages(lf_rows_of_head *g, int32_t page, int32_t last, lf_p
     int32_t rows = g->count * g->group;
     for (; page < last; page++) {
         if (!lf_open_page(g, page)) continue;
-        lf_load_page(g);
-        memset(g->scores, 0, sizeof(float) * (size_t)(rows * LF_PAGE));
-        lf_sum_rows(g->queries, g->d, g->keys, LF_PAGE, g->d, g->scores, LF_PAGE, rows, LF_PAGE);
+        lf_load_page(g, page);
+        lf_sum_rows(g->queries, g->d, g->keys, LF_PAGE, g->d, g->scores, LF_PAGE, rows, LF_PAGE, 1);
         for (int32_t r = 0; r < rows; r++) {
             lf_finish_scores(g, r);
             lf_weigh(g, r, &partials[r]);
         }
-        lf_sum_rows(g->scores, LF_PAGE, g->values, g->e, g->cells, partials[0].values, stride, rows, g->e);
+        if (lf_reads_directly(&g->page, rows))
+            lf_sum_cells(g->scores, &g->page, g->cells, partials[0].values, stride, rows);
+        else
+            lf_sum_rows(g->scores, LF_PAGE, g->values, g->e, g->cells, partials[0].values, stride, rows, g->e, 0);
     }
 }
 
@@ -248,17 +242,13 @@ static int32_t lf_sequence_of(const lf_attention_args *a, int32_t row) {
     return s;
 }
 
-static int32_t lf_pages_of(const lf_attention_args *a, int32_t sequence) {
-    int32_t pages = (((const int32_t *)a->lengths->data)[sequence] + LF_PAGE - 1) / LF_PAGE;
-    return pages < a->pages->ne[0] ? pages : a->pages->ne[0];
-}
-
 /* Many rows: each task is some rows of one sequence with one KV head, over all its pages. */
 static void lf_attend_rows(const lf_call *call, const lf_attention_args *a) {
     int32_t heads = a->k->ne[1], sequences = a->lengths->ne[0];
     const int32_t *starts = a->starts->data;
     lf_rows_of_head g = lf_group_at(a, call->scratch);
-    int32_t tile_rows = LF_TILE_ROWS / g.group < 16 ? LF_TILE_ROWS / g.group : 16;
+    int32_t tile_rows = LF_TILE_ROWS / g.group; /* many share a page's decoding; few are shared out better among threads */
+    while (tile_rows > 16 && (int64_t)a->q->ne[2] * heads < (int64_t)4 * call->threads * tile_rows) tile_rows -= 8;
     float *after = g.queries + LF_TILE_ROWS * g.d;
     lf_partial whole[LF_TILE_ROWS], part[LF_TILE_ROWS];
     for (int32_t r = 0; r < tile_rows * g.group; r++) {
@@ -331,8 +321,8 @@ static void lf_attend_splits(const lf_call *call, const lf_attention_args *a) {
     lf_rows_of_head g = lf_group_at(a, call->scratch);
     int64_t width = g.e + 2;
     for (int64_t task; (task = lf_take(call)) < (int64_t)groups * heads * splits;) {
-        int32_t split = (int32_t)(task % splits);
-        g.head = (int32_t)(task / splits % heads), g.first = (int32_t)(task / splits / heads) * some;
+        int32_t split = (int32_t)(task / heads % splits); /* heads of a cell lie side by side: one after the other */
+        g.head = (int32_t)(task % heads), g.first = (int32_t)(task / splits / heads) * some;
         g.count = rows - g.first < some ? rows - g.first : some;
         float *slot = (float *)call->shared + (((int64_t)g.head * splits + split) * rows + g.first) * g.group * width;
         lf_partial part[LF_TILE_ROWS];

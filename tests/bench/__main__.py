@@ -12,10 +12,11 @@ from runtime import cpu
 from runtime.threads import physical_cores
 from tests import weights
 
-from . import grammars, limits, models, packaging, peers, products, server_start, serving, speculation, startup
+from . import grammars, limits, long, models, packaging, peers, products, server_start, serving, speculation, startup
 from .report import Report
 
-SECTIONS = ("limits", "products", "models", "serving", "speculation", "startup", "server", "packaging", "grammars")
+SECTIONS = ("limits", "products", "models", "long", "serving", "speculation", "startup", "server", "packaging",
+            "grammars")
 
 
 def read_options(argv):
@@ -67,6 +68,7 @@ def main(argv=None):
         "limits": lambda: limits.measure(report, options, readable()),
         "products": lambda: products.measure(report, options),
         "models": lambda: models.measure(report, options),
+        "long": lambda: long.measure(report, options),
         "serving": lambda: serving.measure(report, options),
         "speculation": lambda: speculation.measure(report, options),
         "startup": lambda: startup.measure(report, options),

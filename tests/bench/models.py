@@ -38,11 +38,16 @@ def paths(report, options):
     if qwen:
         yield "Qwen2.5-Coder-0.5B", qwen
     for kind in LARGE if options.large and smollm2 else ():
-        path = limits.FOLDER / f"random-1.1B-{kind}.gguf"
-        if not path.exists():
-            report.note(f"making {path.name}")
-            synthetic.make(path, smollm2, kind)
-        yield f"1.1B {kind}", path
+        yield f"1.1B {kind}", large(report, smollm2, kind)
+
+
+def large(report, vocabulary, kind):
+    """The path of the 1.1B model in a mix, made once."""
+    path = limits.FOLDER / f"random-1.1B-{kind}.gguf"
+    if not path.exists():
+        report.note(f"making {path.name}")
+        synthetic.make(path, vocabulary, kind)
+    return path
 
 
 def fetched(report, name):

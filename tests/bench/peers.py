@@ -16,14 +16,44 @@ def command(binary, path, prompt, answer, threads):
 
 def run(binary, path, prompt, answer, threads):
     """(tokens a second of the prompt, of the answer) by a peer; raises Missing where it cannot be had."""
-    words = command(binary, path, prompt, answer, threads)
+    return parse(_said(command(binary, path, prompt, answer, threads)), prompt, answer)
+
+
+def prompt(binary, path, tokens, threads):
+    """Tokens a second of a prompt alone, with flash attention."""
+    return _found(_said([*command(binary, path, tokens, 0, threads), "-fa", "1"]), n_prompt=tokens, n_gen=0)
+
+
+def deep(binary, path, depth, answer, threads, cells):
+    """Tokens a second of an answer behind `depth` tokens, with a cache of a format; asked one way or the other."""
+    more = ["-fa", "1", "-ctk", cells, "-ctv", cells]
+    ways = (
+        [*command(binary, path, 0, answer, threads), "-d", str(depth)],
+        [*command(binary, path, 0, 0, threads), "-gp", f"{depth},{answer}"],
+    )
+    try:
+        return _found(_said([*ways[0], *more]), n_depth=depth, n_gen=answer)
+    except Missing:
+        return _found(_said([*ways[1], *more]), n_prompt=depth, n_gen=answer)
+
+
+def _said(words):
+    """What a peer wrote; raises Missing where it does not run to its end."""
     try:
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     except OSError as problem:
-        raise Missing(f"{binary}: {problem.strerror}; give the path of llama-bench as PEER") from None
+        raise Missing(f"{words[0]}: {problem.strerror}; give the path of llama-bench as PEER") from None
     if done.returncode:
-        raise Missing(f"{binary}: ended with status {done.returncode}: {done.stderr.strip()[-300:]}")
-    return parse(done.stdout, prompt, answer)
+        raise Missing(f"{words[0]}: ended with status {done.returncode}: {done.stderr.strip()[-300:]}")
+    return done.stdout
+
+
+def _found(text, **fields):
+    """The speed of the one test that has these fields."""
+    try:
+        return next(float(test["avg_ts"]) for test in json.loads(text) if fields.items() <= test.items())
+    except (ValueError, KeyError, AttributeError, StopIteration) as problem:
+        raise Missing(f"llama-bench: its answer is not understood ({type(problem).__name__}: {problem})") from None
 
 
 def parse(text, prompt, answer):

@@ -226,6 +226,9 @@ def sequences(rng, rows, heads, kv_heads, size, value_size, dtype="f4"):
 
 
 ATTENTION_SHAPES = [(6, 2, 64, 64, "f4"), (4, 4, 40, 24, "f4"), (9, 3, 64, 64, "f2")]
+# What the CPU brings from the cache by code of its own, and one format that it does not.
+CELL_SHAPES = [(3, 1, 36, 20, "f2"), (6, 2, 32, 64, "q8_0"), (2, 1, 320, 64, "q8_0"), (4, 2, 64, 96, "q4_0"),
+               (4, 2, 64, 64, "q5_1")]
 
 
 def attention(rows, shape=ATTENTION_SHAPES[0], tolerance=2e-5):

@@ -10,7 +10,7 @@ from runtime.ops import OPS, PAGE
 from runtime.quants import FORMATS
 
 from . import cases
-from .cases import ATTENTION_SHAPES, QUANTS, Block, Case, Cells, Quantized, rng_of
+from .cases import ATTENTION_SHAPES, CELL_SHAPES, QUANTS, Block, Case, Cells, Quantized, rng_of
 from .machine import Machine
 
 ISAS = cpu.available()
@@ -132,7 +132,7 @@ def test_rotation(isa, halves):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("rows", [1, 5, 40])
-@pytest.mark.parametrize("shape", ATTENTION_SHAPES)
+@pytest.mark.parametrize("shape", [*ATTENTION_SHAPES, *CELL_SHAPES])
 def test_attention(isa, rows, shape):
     for case in cases.attention(rows, shape):
         check(isa, case, 2)
@@ -180,9 +180,10 @@ def test_attention_over_shared_pages(isa, heads, kv):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-def test_attention_is_the_same_alone_and_in_a_batch(isa):
+@pytest.mark.parametrize("dtype", ["f4", "f2", "q8_0"])
+def test_attention_is_the_same_alone_and_in_a_batch(isa, dtype):
     """A row's result does not depend on the schedule (few rows: by splits; many: by tiles) or on threads."""
-    q, k, v, positions, _, lengths, pages, where = cases.sequences(rng_of("batch"), 40, 6, 2, 64, 64)
+    q, k, v, positions, _, lengths, pages, where = cases.sequences(rng_of("batch"), 40, 6, 2, 64, 64, dtype)
 
     def attend(first, last, threads):
         starts = np.array([0, last - first], "i4")
