@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import click
@@ -14,6 +14,7 @@ import click
 from llamafile import args_file, engine, locate, own
 from llamafile.errors import LlamafileError
 from llamafile.gguf import reader
+from llamafile.gguf.file import File
 from zipalign import ZipError
 from zipalign.inflate import contents
 from zipalign.progress import bar
@@ -40,14 +41,17 @@ class Weights:
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("-o", "--output", metavar="OUT", help="The file to write; else MODEL's name with .llamafile.")
 @click.option("--engine", "engine_path", metavar="FILE", help="Take the engine of this executable.")
+@click.option("--repack/--no-repack", default=None, help="Lay weights out as the processor reads them, which decodes "
+              "faster, or make them plain GGUF again; else they stay as they are.")
 @click.argument("model", metavar="MODEL")
-def command(model: str, output: str | None, engine_path: str | None) -> tuple[str, str | None, str | None]:
+def command(model: str, output: str | None, engine_path: str | None, repack: bool | None) -> tuple[
+        str, str | None, str | None, bool | None]:
     """Make one executable of this engine, the weights and default arguments.
 
     MODEL is a GGUF file (of one in several parts the first), a ZIP file or llamafile with GGUF members, or a folder
     of GGUF files. What stands behind -- becomes .args: default arguments, with ... where those of the user go.
     """
-    return model, output, engine_path
+    return model, output, engine_path, repack
 
 
 def main(argv: list[str]) -> int:
@@ -59,23 +63,27 @@ def main(argv: list[str]) -> int:
         raise LlamafileError(f"convert: {problem.format_message().rstrip('.')}; --help tells more") from None
     if not isinstance(given, tuple):
         return 0  # --help was shown
-    model, output, engine_path = given
+    model, output, engine_path, repack = given
     try:
         with stoppable():
-            convert(model, output, engine_path, arguments)
+            convert(model, output, engine_path, arguments, repack)
     except Stopped as stopped:
         end_by(stopped.number)
     return 0
 
 
-def convert(model: str, output: str | None, engine_path: str | None, arguments: Sequence[str] | None) -> str:
-    """Write the executable and return its path; raises LlamafileError or ZipError, and then leaves nothing behind."""
+def convert(model: str, output: str | None, engine_path: str | None, arguments: Sequence[str] | None,
+            repack: bool | None = None) -> str:  # fmt: skip
+    """Write the executable and return its path; raises LlamafileError or ZipError, and then leaves nothing behind.
+
+    repack says whether weights are laid out or plain in it; None leaves them as they are.
+    """
     target = _target(model, output)
     with contextlib.ExitStack() as stack:
         box = stack.enter_context(Archive.open(_engine(engine_path)))
         if engine.STAMP not in box.members:
             raise LlamafileError(f"{box.label}: has no engine in it; name an executable llamafile by --engine")
-        weights = _weights(model, stack)
+        weights = _weights(model, stack, repack)
         _check_space(target, box, weights.size)
         temporary = os.path.join(os.path.dirname(target) or ".", f".{os.path.basename(target)}.{os.getpid()}")
         try:
@@ -124,13 +132,49 @@ def _engine(path: str | None) -> str:
     return found
 
 
-def _weights(model: str, stack: contextlib.ExitStack) -> Weights:
+def _weights(model: str, stack: contextlib.ExitStack, repack: bool | None) -> Weights:
     if os.path.isdir(model):
-        return _of_folder(model)
+        weights = _of_folder(model)
+        return _rearranged(weights, lambda name: reader.open_path(os.path.join(model, name)), stack, repack)
     archive = locate.archive_at(model)
     if archive is not None:
-        return _of_archive(stack.enter_context(archive))
-    return _of_files(_parts(model), os.path.basename(model), None)
+        box = stack.enter_context(archive)
+        weights = _of_archive(box)
+        inside = {os.path.basename(name): name for name in box.members}
+        return _rearranged(weights, lambda name: _stored(box, inside[name]), stack, repack)
+    weights = _of_files(_parts(model), os.path.basename(model), None)
+    return _rearranged(weights, lambda name: reader.open_path(model), stack, repack)
+
+
+def _stored(archive: Archive, name: str) -> File:
+    """Open a member in place, which one that is compressed cannot be."""
+    if archive.members[name].method:
+        raise LlamafileError(f"{archive.label}@{name}: is compressed; make a llamafile of it first, and give that one "
+                             "with this option")
+    return locate.open_member(archive, name)
+
+
+def _rearranged(weights: Weights, opened: Callable[[str], File], stack: contextlib.ExitStack,
+                lay: bool | None) -> Weights:  # fmt: skip
+    """Let every GGUF member be made of the model's bytes in the other form; sizes and names stay."""
+    from llamafile.gguf import layout
+
+    if lay is None:
+        return weights
+    made = {}
+    for first in [entry.name for entry in weights.entries if not locate.is_later_part(entry.name)]:
+        file = stack.enter_context(opened(first))
+        for part, name in enumerate(_part_names(first, len(file.mappings))):
+            made[name] = Entry(name, layout.file_bytes(file, part, lay), mode=0o644)
+    entries = [made.get(entry.name, entry) for entry in weights.entries]
+    return Weights(entries, weights.size, weights.model, weights.args)
+
+
+def _part_names(first: str, count: int) -> list[str]:
+    part = _PART.match(first)
+    if part is None:
+        return [first]
+    return [f"{part[1]}-{number:05}-of-{part[3]}{first[-5:]}" for number in range(1, count + 1)]
 
 
 def _of_folder(folder: str) -> Weights:

@@ -78,7 +78,7 @@ def _model(model):
 
 
 def _tensor(tensor):
-    readable = tensor.type in BY_ID and BY_ID[tensor.type].computed
+    readable = tensor.type in BY_ID and BY_ID[tensor.type].readable
     return {"name": tensor.name, "format": title(tensor.type), "shape": list(tensor.ne), "bytes": tensor.nbytes,
             "offset": tensor.offset, "part": tensor.mapping + 1, "readable": readable}
 

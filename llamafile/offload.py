@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from llamafile.budget import Needs, cumulative, margin
 from llamafile.errors import LlamafileError
+from llamafile.gguf import layout
 from llamafile.lower import lower
 from llamafile.placement import CPU, Placement, Refused
 from runtime._core import ffi
 from runtime.devices import CHUNK, Side
+from runtime.quants import BY_ID, laid_out
 
 ALIGNMENT = 256  # of each tensor on a card
 
@@ -121,7 +123,10 @@ class Offload:
 
     def _serves(self, ops, image):
         """Of each op of a packed image, whether its device has a kernel for it."""
-        records, tensors = ffi.from_buffer("lf_op[]", image.ops), ffi.from_buffer("lf_tensor[]", image.tensors)
+        plain = bytearray(image.tensors)  # on a device weights are plain rows, whatever the file has
+        records, tensors = ffi.from_buffer("lf_op[]", image.ops), ffi.from_buffer("lf_tensor[]", plain)
+        for row in tensors:
+            row.dtype &= ~laid_out.FLAG
         pool = ffi.from_buffer("int32_t[]", image.pool)
         modules = [None, *(card.module for card in self.cards)]
         return [op.device == CPU or modules[op.device].serves(records + i, pool + records[i].args, tensors)
@@ -134,13 +139,15 @@ class Offload:
         """
         from zipalign.progress import bar
 
+        laid = {(t.mapping, t.offset): t for t in graph.file.tensors.values()
+                if t.type in BY_ID and BY_ID[t.type].plain}
         lacking = []
         for i, there in enumerate(self._weights):
             wanted = image.device_weights.get(i + 1, ())
             lacking.append([w for w in wanted if w[0] < len(maps) - 1 and w[:2] not in there])
         with bar(sum(size for part in lacking for _, _, size in part)) as progress:
             for i, part in enumerate(lacking):
-                self._bring(i, part, maps, mappings, progress)
+                self._bring(i, part, maps, mappings, progress, laid)
         sides = []
         for i, card in enumerate(self.cards):
             uploads = [(*key, *place) for key, place in self._weights[i].items()]
@@ -151,18 +158,18 @@ class Offload:
             sides.append(Side(card, address, size, uploads))
         return sides
 
-    def _bring(self, i, tensors, maps, mappings, progress):
-        """Bring tensors (mapping, offset, bytes) to card i in one block, in chunks."""
+    def _bring(self, i, tensors, maps, mappings, progress, laid):
+        """Bring tensors (mapping, offset, bytes) to card i in one block, in chunks; those laid out as plain rows."""
         if self.cards[i].module.kind.startswith("metal"):  # it has the host's own memory
-            tensors = self._bring_in_place(i, tensors, maps, progress)
+            tensors = [*(t for t in tensors if t[:2] in laid),
+                       *self._bring_in_place(i, [t for t in tensors if t[:2] not in laid], maps, progress)]
         if not tensors:
             return
         card, at = self.cards[i], 0
         block = self._alloc(card, sum(up(size) for _, _, size in tensors) + ALIGNMENT)
         for mapping, offset, size in sorted(tensors):
-            for first in range(0, size, CHUNK):
-                n = min(CHUNK, size - first)
-                card.upload(block + at + first, maps[mapping][0] + offset + first, n)
+            for first, n, source in chunks(laid.get((mapping, offset)), maps[mapping][0] + offset, size):
+                card.upload(block + at + first, source, n)
                 progress(n)
             if mapping < len(mappings):
                 mappings[mapping].forget(offset, size)
@@ -215,6 +222,19 @@ class Offload:
         self.release()
         for card in self.cards:
             card.close()
+
+
+def chunks(laid, address, size):
+    """Yield (first byte, bytes, where they are) of a tensor at an address; of a laid-out one its plain rows."""
+    if laid is None:
+        for first in range(0, size, CHUNK):
+            yield first, min(CHUNK, size - first), address + first
+        return
+    first = 0
+    for piece in layout.pieces(laid, address, back=True):
+        held = ffi.from_buffer(piece)
+        yield first, len(piece), int(ffi.cast("uintptr_t", held))
+        first += len(piece)
 
 
 def up(size):

@@ -8,13 +8,14 @@ from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 
 from llamafile.errors import LlamafileError
+from llamafile.gguf import layout
 from llamafile.gguf.file_types import FILE_TYPES
 from llamafile.gguf.reader import open_path
 from llamafile.gguf.values import U32
 from llamafile.gguf.writer import copied_keys, copied_tensor, write
 from llamafile.quantize_mixes import MIXES, Plan, Request
 from runtime._core import ffi, lib
-from runtime.quants import BY_ID, FORMATS
+from runtime.quants import BY_ID, FORMATS, laid_out
 from runtime.threads import physical_cores
 
 ALIASES = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}
@@ -108,6 +109,8 @@ def pieces(file, tensor, form, pool, threads):
         yield from copied_tensor(file, tensor)[3]
         return
     rows, step = tensor_rows(tensor), max(1, PIECE // tensor.ne[0])
+    if BY_ID[tensor.type].plain:
+        step = -(-step // laid_out.ROWS) * laid_out.ROWS
     ahead: deque = deque()
     for first in range(0, rows, step):
         ahead.append(pool.submit(convert_rows, file, tensor, form, first, min(step, rows - first)))
@@ -129,6 +132,11 @@ def convert_rows(file, tensor, form, first, rows):
     """Decode and encode rows of a tensor; return their bytes in the new format."""
     old, n = BY_ID[tensor.type], rows * tensor.ne[0]
     address = file.mappings[tensor.mapping].address + tensor.offset + first * old.row_size(tensor.ne[0])
+    if old.plain:
+        old, plain = old.plain, layout.plain_rows(tensor, address, rows)
+        if form is old:
+            return plain
+        address = int(ffi.cast("uintptr_t", ffi.from_buffer(plain)))
     numbers = ffi.cast("float *", address)
     if old.name != "f32":
         numbers = ffi.new("float[]", n)

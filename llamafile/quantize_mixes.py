@@ -88,6 +88,7 @@ class Plan:
         if now is None:
             raise LlamafileError(f"{self.file.label}: tensor {tensor.name} has {title(tensor.type)}, which this build "
                                  "cannot copy; look for a newer build")
+        now = now.plain or now  # what is written is plain
         if self.request.kind == "COPY" or self._is_kept(tensor):
             return now
         wanted = FORMATS[self._name(tensor)]

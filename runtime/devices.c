@@ -160,6 +160,7 @@ static int lf_open_side(lf_program *p, int device, char *seen, lf_fault f) {
         lf_view *v = &s->views[i];
         *v = p->views[i];
         v->data = 0;
+        v->dtype &= ~LF_LAID_OUT; /* devices are given plain rows */
         if (!seen[i]) continue;
         s->used[s->n_used++] = i;
         if (t->home == LF_HOME_VIEW) v->data = lf_view_address(s->views[t->base].data, t);

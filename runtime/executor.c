@@ -19,9 +19,19 @@ int lf_fail(lf_fault f, const char *format, ...) {
     return -1;
 }
 
+/* The format whose blocks a laid-out one has, or -1. */
+static int lf_plain(int dtype) {
+    switch (dtype & ~LF_LAID_OUT) {
+#define X(name, NAME, block, group, biased) case LF_##NAME: return LF_##NAME;
+        LF_QUANTS(X)
+#undef X
+    default: return -1;
+    }
+}
+
 /* Elements and bytes of a dtype's block; block 0 for an unknown one. */
 static void lf_block(int dtype, int *block, int *size) {
-    switch (dtype) {
+    switch (dtype & LF_LAID_OUT ? lf_plain(dtype) : dtype) {
 #define X(name, NAME, n) \
     case LF_##NAME: *block = n, *size = (int)sizeof(lf_##name); return;
         LF_FORMATS(X)
@@ -126,6 +136,8 @@ static int lf_check_tensor(lf_program *p, int i, lf_fault f) {
         if (t->ne[d] < -p->n_sizes || t->stride[d] < 0) return lf_fail(f, "tensor %d has a bad dimension", i);
     if (t->stride[0] != 1) return lf_fail(f, "tensor %d is not contiguous in its first dimension", i);
     if (t->device > p->n_sides) return lf_fail(f, "tensor %d lies on device %d, which does not exist", i, t->device);
+    if (t->dtype & LF_LAID_OUT && (t->home != LF_HOME_WEIGHT || t->ne[1] <= 0 || t->ne[1] % LF_PANEL_ROWS))
+        return lf_fail(f, "tensor %d is laid out, and no weight of whole panels", i);
     if (t->home == LF_HOME_VIEW) return lf_check_view(p, i, f);
     int64_t bytes = lf_span(p, t);
     if (bytes < 0) return lf_fail(f, "tensor %d has a size that cannot be", i);
@@ -218,13 +230,8 @@ static int lf_check_meaning(const lf_program *p, const lf_op *op, lf_fault f) {
     }
     case LF_OP_MATMUL_QUANTIZED:
     case LF_OP_MATMUL_IDS_QUANTIZED:
-        switch (p->tensors[args[2]].dtype) {
-#define X(name, NAME, block, group, biased) case LF_##NAME:
-            LF_QUANTS(X)
-#undef X
-            return 0;
-        default: return lf_fail(f, "%s: weights of format %d have no integer form", name, p->tensors[args[2]].dtype);
-        }
+        if (lf_plain(p->tensors[args[2]].dtype) >= 0) return 0;
+        return lf_fail(f, "%s: weights of format %d have no integer form", name, p->tensors[args[2]].dtype);
     case LF_OP_ROUTE: {
         int used = args[lf_specs[op->op].n_out + 1];
         return used >= 1 && used <= NE(2, 0) ? 0 : lf_fail(f, "%s: %d of %d experts cannot be used", name, used, NE(2, 0));

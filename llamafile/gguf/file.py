@@ -13,13 +13,14 @@ REQUIRED = object()
 class Tensor:
     """`nbytes` bytes of format id `type` from `offset` of mapping `mapping`; ne[0] is the contiguous dimension.
 
-    Where the format is unknown, nbytes is 0; File.need_tensor refuses such a tensor.
+    Where the format is unknown, nbytes is 0; File.need_tensor refuses such a tensor. `type_at` is where the mapping
+    holds the format's id.
     """
 
-    __slots__ = ("mapping", "name", "nbytes", "ne", "offset", "type")
+    __slots__ = ("mapping", "name", "nbytes", "ne", "offset", "type", "type_at")
 
-    def __init__(self, name, type, ne, mapping, offset, nbytes):
-        self.name, self.type, self.ne = name, type, ne
+    def __init__(self, name, type, ne, mapping, offset, nbytes, type_at=0):
+        self.name, self.type, self.ne, self.type_at = name, type, ne, type_at
         self.mapping, self.offset, self.nbytes = mapping, offset, nbytes
 
     def __repr__(self):
@@ -97,7 +98,7 @@ class File:
         if tensor is None:
             raise LlamafileError(f"{self.label}: tensor {name} is missing; the file is no complete model of its kind, "
                                  "convert it again")
-        if tensor.type not in BY_ID or not BY_ID[tensor.type].computed:
+        if tensor.type not in BY_ID or not BY_ID[tensor.type].readable:
             known = f" ({title(tensor.type)})" if not title(tensor.type).startswith("format") else ""
             raise LlamafileError(f"{self.label}: tensor {name} has format id {tensor.type}{known}, which this build "
                                  "cannot read; take the model in another format, such as Q4_K_M or Q8_0")

@@ -7,7 +7,7 @@ import struct
 
 from llamafile._native import ffi, lib
 from llamafile.errors import LlamafileError
-from runtime.quants import BY_ID, title
+from runtime.quants import BY_ID, laid_out, title
 
 from .file import File, Tensor
 from .mapping import Mapping
@@ -196,6 +196,8 @@ def _tensor(file, record, start):
         nbytes = count // form.block * form.size
         if ne[0] % form.block:
             problem = f"has rows of {ne[0]}, no multiple of the {form.block} in a block of {title(type)}"
+        elif form.plain and ne[1] % laid_out.ROWS:
+            problem = f"has {ne[1]} rows, no multiple of the {laid_out.ROWS} in a panel of {title(type)}"
     if not count:
         problem = "has a dimension of 0"
     elif offset % file.alignment:
@@ -204,7 +206,8 @@ def _tensor(file, record, start):
         problem = f"ends at byte {start + offset + nbytes}, the file at {length}"
     if problem:
         raise LlamafileError(f"{file.label}: tensor {name} {problem}; it is damaged or cut off, download it again")
-    return Tensor(name, type, tuple(ne[: dimensions or 1]), len(file.mappings) - 1, start + offset, nbytes)
+    type_at = name_at + name_size + 4 + dimensions * (4 if file.version == 1 else 8)
+    return Tensor(name, type, tuple(ne[: dimensions or 1]), len(file.mappings) - 1, start + offset, nbytes, type_at)
 
 
 def _add_tensor(file, tensor):

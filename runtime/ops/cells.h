@@ -126,8 +126,10 @@ LF_INLINE int32_t lf_turn_blocks(const lf_page_of_head *page, int64_t size, int 
         uint16_t scales[LF_PAGE / LF_W][LF_BATCH][LF_IW];
         int32_t blocks = page->n / 32 - b < LF_BATCH ? page->n / 32 - b : LF_BATCH;
         const char *first = page->first + b * size;
-        for (int c = 0; c < LF_PAGE / LF_W; c++)
-            lf_collect16(first + c * LF_W * page->stride, page->stride, blocks, size, scales[c]);
+        for (int c = 0; c < LF_PAGE / LF_W; c++) {
+            lf_source from = {.at = first + c * LF_W * page->stride, .stride = page->stride, .size = (int)size};
+            lf_collect16(&from, 0, blocks, scales[c]);
+        }
         for (int c = 0; c < LF_PAGE / LF_W; c++)
             for (int32_t i = 0; i < blocks; i++) {
                 const char *p = first + c * LF_W * page->stride + i * size;

@@ -2,6 +2,12 @@
 #ifndef LF_LANES_H
 #define LF_LANES_H
 #include "int8.h"
+/* What is asked for meanwhile: memory from `at` on; from `edge` on what lies `jump` bytes further, where this thread goes on. */
+typedef struct {
+    const char *at, *edge;
+    int64_t jump;
+} lf_asked;
+
 #if LF_STEP == 4
 
 typedef uint16_t lf_loose16 __attribute__((aligned(1), may_alias));
@@ -38,16 +44,52 @@ LF_INLINE void lf_sixteen(const char *p, int64_t stride, lf_iv v[4]) {
     v[2] = LF_LANE_OP(unpacklo_epi64)(ab, cd), v[3] = LF_LANE_OP(unpackhi_epi64)(ab, cd);
 }
 
-/* Scales lie too far apart for vector loads, so they are collected one by one, [block][row], and converted later, all of a
-   batch at once, when the stores have left. Volatile: compilers would build vectors from them, at three times the cost. */
-LF_INLINE void lf_collect16(const char *p, int64_t stride, int64_t n, int64_t size, uint16_t out[][LF_IW]) {
-    for (int r = 0; r < LF_IW; r++, p += stride)
-        for (int64_t i = 0; i < n; i++) *(volatile uint16_t *)&out[i][r] = *(const lf_loose16 *)(p + i * size);
+/* Where a loader takes its blocks from: LF_IW plain rows, or as many lanes of a panel that is laid out (quants/laid_out.py).
+   All but the pointers are constants when the loader is compiled. */
+typedef struct {
+    const char *at;     /* the block of the first row; laid out: its first dword */
+    const char *odd;    /* laid out: the bytes that fill no dword, of the block's first row */
+    int64_t stride;     /* plain: from row to row */
+    int laid, size, odds, lead; /* bytes of a block; how many fill no dword, and how many of these stand in front */
+    int natural;                /* small signed values are given as q + offset, as no panel will be read by others */
+    lf_asked ask;
+} lf_source;
+
+/* Go on by n blocks. */
+LF_INLINE void lf_advance(lf_source *s, int64_t n) {
+    s->at += n * (s->laid ? (s->size - s->odds) * LF_PANEL_ROWS : s->size);
+    s->odd += n * s->odds * LF_PANEL_ROWS;
 }
 
-LF_INLINE void lf_collect32(const char *p, int64_t stride, int64_t n, int64_t size, uint32_t out[][LF_IW]) {
-    for (int r = 0; r < LF_IW; r++, p += stride)
-        for (int64_t i = 0; i < n; i++) *(volatile uint32_t *)&out[i][r] = *(const lf_loose32 *)(p + i * size);
+/* Ask for n bytes of memory ahead. Of plain rows, the panels to come lie in one stretch, but are read sixteen at once, in an order
+   that no processor foresees. The requests stand between the loads: a burst of them would hold the loads up. */
+LF_INLINE void lf_ask(lf_source *s, int n) {
+    for (int i = 0; i < n; i += 64) __builtin_prefetch(s->ask.at + i, 0, 3);
+    s->ask.at += n;
+    if (s->laid && s->ask.at >= s->ask.edge) s->ask.at += s->ask.jump, s->ask.edge = s->ask.at + (1 << 30);
+}
+
+/* Byte `byte` of each row's block and the three after it; it is the first of a dword. */
+LF_INLINE lf_iv lf_laid(const lf_source *s, int byte) { return lf_i_load(s->at + (byte - s->lead) * LF_PANEL_ROWS); }
+
+/* 16 bytes of every row's block from `byte` on, as lf_sixteen gives them. */
+LF_INLINE void lf_sixteen_of(const lf_source *s, int byte, lf_iv v[4]) {
+    if (!s->laid) lf_sixteen(s->at + byte, s->stride, v);
+    for (int j = 0; s->laid && j < 4; j++) v[j] = lf_laid(s, byte + 4 * j);
+}
+
+/* Scales of plain rows lie too far apart for vector loads, so they are collected one by one, [block][row], and converted later,
+   all of a batch at once, when the stores have left. Volatile: compilers would build vectors from them, at three times the cost. */
+LF_INLINE void lf_collect16(const lf_source *s, int byte, int64_t n, uint16_t out[][LF_IW]) {
+    const char *p = s->at + byte;
+    for (int r = 0; r < LF_IW; r++, p += s->stride)
+        for (int64_t i = 0; i < n; i++) *(volatile uint16_t *)&out[i][r] = *(const lf_loose16 *)(p + i * s->size);
+}
+
+LF_INLINE void lf_collect32(const lf_source *s, int byte, int64_t n, uint32_t out[][LF_IW]) {
+    const char *p = s->at + byte;
+    for (int r = 0; r < LF_IW; r++, p += s->stride)
+        for (int64_t i = 0; i < n; i++) *(volatile uint32_t *)&out[i][r] = *(const lf_loose32 *)(p + i * s->size);
 }
 
 LF_INLINE lf_if lf_halves(const uint16_t *p) { return lf_load_f16(p); }
@@ -64,12 +106,15 @@ LF_INLINE lf_if lf_halves_of(lf_iv v, int shift) {
 
 /* The value of a small signed format as a panel stores it: LF_STORED(o) is added to its natural unsigned value q + o. */
 #define LF_STORED(offset) (LF_VNNI ? 128 - (offset) : 0)
-LF_INLINE lf_iv lf_stored(lf_iv v, int offset) { return LF_VNNI ? lf_i_add8(v, lf_i_bytes(LF_STORED(offset))) : v; }
+LF_INLINE lf_iv lf_stored(const lf_source *s, lf_iv v, int offset) {
+    return LF_VNNI && !s->natural ? lf_i_add8(v, lf_i_bytes(LF_STORED(offset))) : v;
+}
 /* The value of a wide signed format. */
 LF_INLINE lf_iv lf_stored_wide(lf_iv v) { return LF_VNNI ? lf_i_add8(v, lf_i_bytes(128)) : v; }
 
+/* What a codebook has, as a wide signed format's value. */
 LF_INLINE lf_iv lf_lookup(const int8_t table[16], lf_iv index) {
-    __m128i t = _mm_loadu_si128((const __m128i *)table);
+    __m128i t = _mm_add_epi8(_mm_loadu_si128((const __m128i *)table), _mm_set1_epi8(LF_VNNI ? -128 : 0));
 #if LF_IW == 16
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), index);
 #else
@@ -100,17 +145,103 @@ LF_INLINE lf_iv lf_high(lf_iv v) { return lf_i_and(lf_i_right(v, 4), lf_i_bytes(
 LF_INLINE lf_iv lf_byte(lf_iv v, int j) { return lf_i_and(lf_i_right(v, 8 * j), lf_i_set(255)); }
 LF_INLINE lf_iv lf_signed_byte(lf_iv v, int j) { return lf_i_signed_right(lf_i_left(v, 24 - 8 * j), 24); }
 
-/* Ask for n bytes of memory ahead: the rows of panels to come lie in one stretch, but are read sixteen at once, in an order
-   that no processor foresees. The requests stand between the loads: a burst of them would hold the loads up. */
-LF_INLINE const char *lf_ask(const char *p, int n) {
-    for (int i = 0; i < n; i += 64) __builtin_prefetch(p + i, 0, 3);
-    return p + n;
+/* Where a loader's values go: into a panel, or, never stored, into the sums of one column. All but pointers and sums are constants
+   when the loader is compiled. */
+typedef struct {
+    char *values;
+    float *scale, *bias;
+    int summed, group, biased, wide, shift;
+    const lf_a8_block *x;
+    lf_iv dot[16]; /* of each group of a block */
+    lf_if s[16], m[16], acc;
+} lf_sink;
+
+/* Before a block: where the dots begin. */
+LF_INLINE void lf_begin(lf_sink *to, int block) {
+    if (!to->summed) return;
+#pragma GCC unroll 16
+    for (int g = 0; g < block / to->group; g++) {
+        const lf_a8_block *x = to->x + g * to->group / 32;
+        int32_t total = to->group == 32 ? x->total32 : x->total16[g % 2];
+        to->dot[g] = to->biased || to->wide ? lf_i_zero() : lf_i_set(total >> to->shift);
+    }
 }
 
-/* A fast loader: `blocks` blocks of LF_IW rows (`stride` apart) into a panel, scales and biases as [group][row]; meanwhile as
-   many bytes are asked for at `ask`. */
-#define LF_FILL(name)                                                                                          \
-    static void lf_fill_##name(const char *rows, int64_t stride, int64_t blocks, char *values, float *scale,   \
-                               LF_UNUSED float *bias, const char *ask)
+/* Values 4i to 4i + 3 of a block. */
+LF_INLINE void lf_give(lf_sink *to, int i, lf_iv v) {
+    if (!to->summed) {
+        lf_i_put(to->values + i * LF_VECTOR, v);
+        return;
+    }
+    lf_iv four = lf_i_four(to->x[i / 8].q + i % 8 * 4), *dot = &to->dot[4 * i / to->group];
+#if LF_VNNI
+    *dot = lf_step(*dot, v, four);
+#else
+    *dot = lf_i_add(*dot, lf_widen(to->wide ? lf_signed_pairs(v, four) : lf_pairs(v, four)));
+#endif
+}
+
+/* The scale of a block's group, and its bias. */
+LF_INLINE void lf_give_scale(lf_sink *to, int g, lf_if v) {
+    if (to->summed)
+        to->s[g] = v;
+    else
+        lf_if_put(to->scale + g * LF_IW, v);
+}
+LF_INLINE void lf_give_bias(lf_sink *to, int g, lf_if v) {
+    if (to->summed)
+        to->m[g] = v;
+    else
+        lf_if_put(to->bias + g * LF_IW, v);
+}
+
+/* After a block: its groups are added in order, as lf_tile_body does it. */
+LF_INLINE void lf_end(lf_sink *to, int block) {
+    const int groups = block / to->group;
+    if (!to->summed) {
+        to->values += block / 4 * LF_VECTOR, to->scale += groups * LF_IW;
+        if (to->biased) to->bias += groups * LF_IW;
+        return;
+    }
+#pragma GCC unroll 16
+    for (int g = 0; g < groups; g++) {
+        const lf_a8_block *x = to->x + g * to->group / 32;
+        to->acc = lf_if_fma(lf_if_of(to->dot[g]), to->s[g] * lf_if_set(x->scale), to->acc);
+        if (to->biased) to->acc = lf_if_fma(to->m[g], lf_if_set(to->group == 32 ? x->sum32 : x->sum16[g % 2]), to->acc);
+    }
+    to->x += block / 32;
+}
+
+/* A fast loader: `blocks` blocks of LF_IW rows into a panel, scales and biases as [group][row]; meanwhile as many bytes are
+   asked for. `offset`: what the panel adds to q (lf_loader). One text makes three: of plain rows, of a panel that is
+   laid out, and of such a panel with one column. */
+#define LF_FILL(name, NAME, offset)                                                                            \
+    enum { lf_offset_##name = offset, lf_wide_##name = !LF_VNNI && offset == 128,                              \
+           lf_shift_##name = offset ? 7 - __builtin_ctz(offset + !offset) : 0 };                               \
+    LF_INLINE void lf_load_any_##name(lf_source from, lf_sink *to, int64_t blocks);                            \
+    static void lf_fill_##name(const char *at, LF_UNUSED const char *odd, int64_t stride, int64_t blocks,      \
+                               char *values, float *scale, float *bias, lf_asked ask) {                        \
+        lf_source from = {at, at, stride, 0, sizeof(lf_##name), LF_ODDS_##NAME, LF_LEAD_##NAME, 0, ask};       \
+        lf_sink to = {.values = values, .scale = scale, .bias = bias, .group = LF_GROUP_##NAME,                \
+                      .biased = LF_BIASED_##NAME};                                                             \
+        lf_load_any_##name(from, &to, blocks);                                                                 \
+    }                                                                                                          \
+    static void lf_fill_laid_##name(const char *at, const char *odd, LF_UNUSED int64_t stride, int64_t blocks, \
+                                    char *values, float *scale, float *bias, lf_asked ask) {                   \
+        lf_source from = {at, odd, 0, 1, sizeof(lf_##name), LF_ODDS_##NAME, LF_LEAD_##NAME, 0, ask};           \
+        lf_sink to = {.values = values, .scale = scale, .bias = bias, .group = LF_GROUP_##NAME,                \
+                      .biased = LF_BIASED_##NAME};                                                             \
+        lf_load_any_##name(from, &to, blocks);                                                                 \
+    }                                                                                                          \
+    static void lf_sum_##name(const char *at, const char *odd, int64_t blocks, const lf_a8_block *x,           \
+                              float *out, lf_asked ask) {                                                      \
+        lf_source from = {at, odd, 0, 1, sizeof(lf_##name), LF_ODDS_##NAME, LF_LEAD_##NAME, 1, ask};           \
+        lf_sink to = {.summed = 1, .group = LF_GROUP_##NAME, .biased = LF_BIASED_##NAME,                       \
+                      .wide = lf_wide_##name, .shift = lf_shift_##name, .x = x, .acc = lf_if_set(0)};          \
+        lf_load_any_##name(from, &to, blocks);                                                                 \
+        lf_if_put(out, to.acc);                                                                                \
+    }                                                                                                          \
+    LF_INLINE void lf_load_any_##name(lf_source from, lf_sink *to, int64_t blocks)
+#define LF_FILLS(name) {{lf_fill_##name, lf_fill_laid_##name}, lf_sum_##name, lf_offset_##name}
 #endif
 #endif

@@ -3,6 +3,7 @@
 #define LF_PANEL_H
 #include "rows_of.h"
 #include "lanes.h"
+#include "laid_out.h"
 #if LF_STEP == 4
 #include "legacy_lanes.h"
 #include "k_lanes.h"
@@ -10,22 +11,30 @@
 #include "mx_lanes.h"
 #endif
 
-/* Blocks of LF_IW rows, `stride` apart, into a panel: values [k / LF_STEP][LF_IW][LF_STEP], scale and bias [group][LF_IW];
-   as many bytes are asked for at `ask`. */
-typedef void lf_fill(const char *rows, int64_t stride, int64_t blocks, char *values, float *scale, float *bias,
-                     const char *ask);
+/* Blocks of LF_IW rows into a panel: values [k / LF_STEP][LF_IW][LF_STEP], scale and bias [group][LF_IW]; as many bytes are
+   asked for. Plain rows lie at `at`, `stride` apart; of rows that are laid out the dwords at `at`, the others at `odd`. */
+typedef void lf_fill(const char *at, const char *odd, int64_t stride, int64_t blocks, char *values, float *scale, float *bias,
+                     lf_asked ask);
 
-/* A fast loader, and what it adds to q of a signed format (a power of two; 128: the values are wide; 0: nothing). */
+/* The products of laid-out rows with one column, to out[LF_IW]: no panel is stored. */
+typedef void lf_one_column(const char *at, const char *odd, int64_t blocks, const lf_a8_block *x, float *out, lf_asked ask);
+
+/* Fast loaders of plain rows and of laid-out ones, the sums of the latter, and what they add to q of a signed format (a power of two; 128: the values
+   are wide; 0: nothing). */
 typedef struct {
-    lf_fill *fill;
+    lf_fill *fill[2];
+    lf_one_column *sum;
     int offset;
 } lf_loader;
 
 /* How a format's rows become panels and what the products make of them. */
 typedef struct {
     lf_fill *fill; /* or 0: unpack row by row */
+    lf_one_column *sum;   /* or 0: only by way of a panel */
     void (*unpack)(const void *block, int8_t *q, float *scale, float *bias);
     int block, size, group, biased, wide, shift; /* shift: from -128 * sum to -offset * sum */
+    int laid; /* whether the rows lie in panels of LF_PANEL_ROWS */
+    lf_dwords_of dwords;
 } lf_form;
 
 #define X(name, NAME, block, group, biased)                                                        \
@@ -43,17 +52,23 @@ static const lf_loader lf_loaders[] = {LF_LANES_LEGACY LF_LANES_K LF_LANES_IQ LF
 /* The form of a format; block 0 where it has none. */
 static lf_form lf_form_of(int dtype) {
     lf_form form = {0};
-    switch (dtype) {
-#define X(name, NAME, n, g, b) \
-    case LF_##NAME: form = (lf_form){0, lf_unpack_any_##name, n, (int)sizeof(lf_##name), g, b, !LF_VNNI, 0}; break;
+    int laid = dtype >= LF_LAID_OUT;
+    switch (dtype - laid * LF_LAID_OUT) {
+#define X(name, NAME, n, g, b)                                                                               \
+    case LF_##NAME:                                                                                          \
+        form = (lf_form){0, 0, lf_unpack_any_##name, n, (int)sizeof(lf_##name), g, b, !LF_VNNI, 0,              \
+                         laid, {sizeof(lf_##name), LF_ODDS_##NAME, LF_LEAD_##NAME}};                         \
+        break;
         LF_QUANTS(X)
 #undef X
     default: return form;
     }
 #if LF_STEP == 4
-    if (dtype < LF_LOADERS && lf_loaders[dtype].fill) {
+    dtype -= laid * LF_LAID_OUT;
+    if (dtype < LF_LOADERS && lf_loaders[dtype].fill[0]) {
         const lf_loader *fast = &lf_loaders[dtype];
-        form.fill = fast->fill;
+        form.fill = fast->fill[laid];
+        form.sum = laid ? fast->sum : 0;
         form.wide = !LF_VNNI && fast->offset == 128;
         if (!LF_VNNI && fast->offset) form.shift = 7 - __builtin_ctz((unsigned)fast->offset);
     }
@@ -72,14 +87,21 @@ LF_INLINE void lf_place_value(char *values, int64_t k, int row, int q, int biase
 }
 
 /* What any format can do: unpack block after block, row after row. */
-static void lf_fill_portable(const lf_form *form, const char *rows, int64_t stride, int64_t blocks, char *values,
+static void lf_fill_portable(const lf_form *form, const char *at, const char *odd, int64_t stride, int64_t blocks, char *values,
                              float *scale, float *bias) {
     int8_t q[256];
     float s[16], m[16];
-    int groups = form->block / form->group;
+    char block[LF_LARGEST_BLOCK];
+    int groups = form->block / form->group, odds = form->dwords.odds;
     for (int64_t b = 0; b < blocks; b++)
         for (int r = 0; r < LF_IW; r++) {
-            form->unpack(rows + r * stride + b * form->size, q, s, m);
+            const char *from = at + r * stride + b * form->size;
+            if (form->laid) {
+                from = at + b * (form->size - odds) * LF_PANEL_ROWS + 4 * r;
+                lf_gather(form->dwords, from, odd + (b * LF_PANEL_ROWS + r) * odds, block);
+                from = block;
+            }
+            form->unpack(from, q, s, m);
             for (int i = 0; i < form->block; i++) lf_place_value(values, b * form->block + i, r, q[i], form->biased);
             for (int g = 0; g < groups; g++) {
                 scale[(b * groups + g) * LF_IW + r] = s[g];
@@ -121,18 +143,39 @@ LF_INLINE int64_t lf_panel_row(const lf_matrix *m, int64_t row, int p) {
     return want < last ? want : last;
 }
 
-/* Fill panel p of those from `row` on with `count` values of k from `first` on; of the panel at the same place of this
-   thread's next turn the same share of memory is asked for. */
-LF_INLINE void lf_fill_panel(const lf_matrix *m, int64_t row, int64_t first, int64_t count, int p, lf_panels to) {
+/* What is laid out is read from the front to the back: asking so far ahead was best, of 2 to 36 kB. */
+#define LF_STREAM_AHEAD 4096
+
+/* Where panel p of those from `row` on has its values from `first` on, and what is to be asked for meanwhile: of plain rows the
+   same share of the panel at the same place of this thread's next turn. */
+typedef struct {
+    const char *at, *odd;
+    lf_asked ask;
+} lf_spot;
+LF_INLINE lf_spot lf_spot_of(const lf_matrix *m, int64_t row, int64_t first, int p) {
     const lf_form *form = &m->form;
-    int64_t start = lf_panel_row(m, row, p);
-    const char *from = m->rows + start * m->stride + first / form->block * form->size;
-    if (form->fill) {
-        const char *ask = m->rows + (start + m->ahead) * m->stride + first / form->block * form->size * LF_IW;
-        form->fill(from, m->stride, count / form->block, to.values[p], to.scale[p], to.bias[p], ask);
-    } else {
-        lf_fill_portable(form, from, m->stride, count / form->block, to.values[p], to.scale[p], to.bias[p]);
+    int64_t start = lf_panel_row(m, row, p), block = first / form->block, lane = start % LF_PANEL_ROWS;
+    lf_spot spot = {m->rows + start * m->stride + block * form->size, 0, {0, 0, 0}};
+    spot.ask.at = m->rows + (start + m->ahead) * m->stride + block * form->size * LF_IW;
+    if (form->laid) { /* first all that fills no dword, then the dwords */
+        int64_t odds = form->dwords.odds;
+        spot.odd = m->rows + (start - lane) * m->stride;
+        spot.at = spot.odd + m->stride / form->size * odds * LF_PANEL_ROWS;
+        spot.at += block * (form->size - odds) * LF_PANEL_ROWS + 4 * lane;
+        spot.odd += (block * LF_PANEL_ROWS + lane) * odds;
+        spot.ask = (lf_asked){spot.at + LF_STREAM_AHEAD, m->rows + (row + LF_TURN) * m->stride, (m->ahead - LF_TURN) * m->stride};
     }
+    return spot;
+}
+
+/* Fill panel p of those from `row` on with `count` values of k from `first` on. */
+LF_INLINE void lf_fill_panel(const lf_matrix *m, int64_t row, int64_t first, int64_t count, int p, lf_panels to) {
+    lf_spot from = lf_spot_of(m, row, first, p);
+    int64_t blocks = count / m->form.block;
+    if (m->form.fill)
+        m->form.fill(from.at, from.odd, m->stride, blocks, to.values[p], to.scale[p], to.bias[p], from.ask);
+    else
+        lf_fill_portable(&m->form, from.at, from.odd, m->stride, blocks, to.values[p], to.scale[p], to.bias[p]);
 }
 
 /* Copy the lanes that belong to rows row .. of one column to out (the column's own row 0). */

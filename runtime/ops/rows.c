@@ -36,8 +36,12 @@ static void lf_embed(const lf_call *call, const lf_embed_args *a) {
     lf_share(call, a->ids->ne[0], &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         int32_t id = ((const int32_t *)a->ids->data)[i];
-        const char *row = (const char *)a->table->data + lf_bytes(a->table->dtype, a->table->stride[1]) * id;
-        lf_read_row(a->table->dtype, row, lf_row(a->out0, i), n);
+        int64_t bytes = lf_bytes(a->table->dtype, a->table->stride[1]);
+        const char *table = a->table->data;
+        if (a->table->dtype & LF_LAID_OUT)
+            lf_decode_laid_row(a->table->dtype, table + bytes * (id - id % LF_PANEL_ROWS), id % LF_PANEL_ROWS, lf_row(a->out0, i), n);
+        else
+            lf_read_row(a->table->dtype, table + bytes * id, lf_row(a->out0, i), n);
     }
 }
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import iq, k, legacy, mx, plain
+from . import iq, k, laid_out, legacy, mx, plain
 from .foreign import title
 from .format import BY_ID, FORMATS, Format
 
-__all__ = ["BY_ID", "FORMATS", "Format", "iq", "k", "legacy", "mx", "plain", "title"]
+__all__ = ["BY_ID", "FORMATS", "Format", "iq", "k", "laid_out", "legacy", "mx", "plain", "title"]

@@ -10,22 +10,29 @@ class Format:
     """One way to store numbers: `block` of them in `size` bytes, under the id that GGUF gives it.
 
     `group` elements share one scale in the format's integer form (0: it has none), plus one bias where `biased`.
+    `plain` is the format whose blocks lie here in another order (laid_out.py), or None.
     """
 
-    __slots__ = ("biased", "block", "body", "codebook", "family", "fields", "group", "id", "name", "size")
+    __slots__ = ("biased", "block", "body", "codebook", "family", "fields", "group", "id", "name", "plain", "size")
 
     def __init__(self, name, id, block, size, fields=(), group=0, biased=False, codebook=(), body=None):
         self.name, self.id, self.block, self.size = name, id, block, size
         self.fields, self.group, self.biased, self.codebook = fields, group, biased, codebook
         self.body, self.family = body, body and body.__module__.rpartition(".")[2]
+        self.plain = None
 
     def __repr__(self):
         return self.name.upper()
 
     @property
     def computed(self):
-        """Whether the engine can compute with it; other formats are known by name and size only."""
+        """Whether a block can be decoded by itself; other formats are laid out, or known by name and size only."""
         return self.body is not None
+
+    @property
+    def readable(self):
+        """Whether a file's tensor may have it: it is computed, or the blocks of one that is, laid out for products."""
+        return self.computed or self.plain is not None
 
     def row_size(self, n):
         """Return the bytes that a row of n elements takes; n must be a multiple of the block."""

@@ -6,6 +6,7 @@ import os
 
 from . import BY_ID
 from .format import TYPES
+from .laid_out import FLAG, ROWS, odds
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 
@@ -18,6 +19,13 @@ def header():
     parts = ["/* Generated from runtime/quants by generate.py: the number formats. */\n"
              "#ifndef LF_FORMATS_H\n#define LF_FORMATS_H\n", _paste("portable")]
     parts.append("enum lf_format { " + ", ".join(f"LF_{f!r} = {f.id}" for f in known) + " };\n")
+    parts.append(f"#define LF_LARGEST_BLOCK {max(f.size for f in quants)}\n#define LF_PANEL_ROWS {ROWS}\n"
+                 f"#define LF_LAID_OUT {FLAG} /* the bit of a laid-out format's id */\n")
+    parts.append("/* Bytes of a block that fill no dword, and how many of these stand in front (laid_out.py). */\n"
+                 "enum lf_dwords { " + ", ".join("LF_ODDS_{0!r} = {1}, LF_LEAD_{0!r} = {2}".format(f, *odds(f))
+                                                for f in quants) + " };\n")
+    parts.append("enum lf_groups { " + ", ".join(f"LF_GROUP_{f!r} = {f.group}, LF_BIASED_{f!r} = {int(f.biased)}"
+                                                for f in quants) + " };\n")
     parts += [_struct(f) for f in computed]
     parts += _codebooks(quants)
     parts += [_paste(family) for family in dict.fromkeys(f.family for f in computed)]

@@ -14,6 +14,7 @@ from llamafile import convert, engine, locate
 from llamafile.errors import LlamafileError
 from tests.cli.boxes import MEMBERS, aligned, gguf, llamafile, part, plain
 from tests.cli.boxes import engine as make_engine
+from tests.gguf.craft import craft
 from zipalign import ZipError
 from zipalign.reader import Archive
 
@@ -190,3 +191,49 @@ def test_a_full_disk_is_foreseen(here, monkeypatch):
 def test_help_needs_no_model():
     done = subprocess.run([sys.executable, "-m", "llamafile", "convert", "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("Usage: llamafile convert [OPTIONS] MODEL")
+
+
+def rows(name="rows"):
+    """A small GGUF with matrices that can be laid out, and one that cannot."""
+    matrices = [("a", 2, (64, 32), bytes(range(256)) * 4 + bytes(128)), ("b", 2, (64, 24), bytes(864)),
+                ("c", 12, (256, 16), bytes(range(144)) * 16)]  # fmt: skip
+    return craft([("general.architecture", 8, "llama"), ("general.name", 8, name)], matrices)
+
+
+def test_weights_laid_out_and_back(here):
+    (here / "m.gguf").write_bytes(rows())
+    run("m.gguf", "--repack", "-o", "laid", "--", "--temp", "0")
+    laid = members("laid")
+    assert laid["m.gguf"] != rows() and len(laid["m.gguf"]) == len(rows())
+    with locate.open_model("laid") as file:
+        assert {name: tensor.type for name, tensor in file.tensors.items()} == {"a": 2050, "b": 2, "c": 2060}
+    run("laid", "-o", "again")  # as they are
+    assert members("again") == laid
+    run("laid", "--no-repack", "-o", "plain")
+    assert members("plain") == laid | {"m.gguf": rows()}
+    run("m.gguf", "--no-repack", "-o", "same")
+    assert members("same")["m.gguf"] == rows()
+
+
+def test_parts_and_folders_laid_out(here):
+    given = {}
+    for i in (1, 2):
+        keys = [("split.no", 2, i - 1), ("split.count", 2, 2), ("split.tensors.count", 5, 2)]
+        head = [("general.architecture", 8, "llama")] if i == 1 else []
+        given[f"big-0000{i}-of-00002.gguf"] = craft(head + keys, [(f"t{i}", 8, (32, 16), bytes(range(136)) * 4)])
+    (here / "folder").mkdir()
+    for name, data in given.items():
+        (here / name).write_bytes(data)
+        (here / "folder" / name).write_bytes(data)
+    run("big-00001-of-00002.gguf", "--repack", "-o", "one")
+    run("folder", "--repack", "-o", "two")
+    assert members("one") == members("two")
+    with locate.open_model("one") as file:
+        assert [tensor.type for tensor in file.tensors.values()] == [2056, 2056]
+    run("one", "--no-repack", "-o", "back")
+    assert {name: data for name, data in members("back").items() if name != ".args"} == given
+
+
+def test_compressed_members_are_not_laid_out(here):
+    plain(here / "download.zip", {"m.gguf": rows()}, zipfile.ZIP_DEFLATED)
+    assert "m.gguf: is compressed" in wrong("download.zip", "--repack", "-o", "x")

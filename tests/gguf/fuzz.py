@@ -15,8 +15,8 @@ import tempfile
 import time
 from contextlib import redirect_stdout, suppress
 
-INTERESTING = [0, 1, 2, 4, 7, 8, 9, 12, 13, 31, 32, 127, 255, 256, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**32,
-               2**40, 2**48, 2**61, 2**62, 2**63 - 1, 2**63, 2**64 - 32, 2**64 - 1]
+INTERESTING = [0, 1, 2, 4, 7, 8, 9, 12, 13, 31, 32, 127, 255, 256, 2048, 2050, 2057, 65535, 65536, 2**31 - 1, 2**31,
+               2**32 - 1, 2**32, 2**40, 2**48, 2**61, 2**62, 2**63 - 1, 2**63, 2**64 - 32, 2**64 - 1]
 LIMIT = 1.0  # seconds of the processor that opening may take
 OUTCOMES = {"opened": 0, "refused": 0}
 
@@ -55,6 +55,7 @@ def use(file, path):
     """Touch whatever an open file offers: it must be there."""
     from llamafile import info
     from llamafile.errors import LlamafileError
+    from llamafile.gguf import layout
 
     for key, value in file.keys.items():
         if not isinstance(value, (int, float, str)):
@@ -64,6 +65,9 @@ def use(file, path):
         assert not tensor.nbytes or view[tensor.offset] + view[tensor.offset + tensor.nbytes - 1] >= 0
         with suppress(LlamafileError):
             file.need_tensor(name)
+    for lay in (True, False):
+        with suppress(LlamafileError):
+            assert sum(len(chunk) for chunk in layout.file_bytes(file, 0, lay)) == file.mappings[0].length
     with redirect_stdout(io.StringIO()) as shown:
         info.main([path])
     assert len(shown.getvalue().splitlines()) >= len(file.keys) + len(file.tensors)

@@ -42,7 +42,8 @@ def run(sanitized, seed, count, paths):
 
 @pytest.mark.parametrize("version", [1, 2, 3])
 def test_mutations_of_a_made_file(sanitized, tmp_path, version):
-    (tmp_path / "a.gguf").write_bytes(craft(EVERY_TYPE, TWO_TENSORS, version))
+    laid_out = ("blk.2.weight", 2050, (64, 16), bytes(576))
+    (tmp_path / "a.gguf").write_bytes(craft(EVERY_TYPE, [*TWO_TENSORS, laid_out], version))
     counted = run(sanitized, version, 200, [tmp_path / "a.gguf"])
     assert counted["opened"] + counted["refused"] == 200
     assert min(counted.values()) > 10

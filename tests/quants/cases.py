@@ -59,3 +59,19 @@ def same(a, b):
     a, b = np.asarray(a).reshape(-1), np.asarray(b).reshape(-1)
     nan = np.isnan(a)
     return bool((np.isnan(b) == nan).all() and (a.view("u4") == b.view("u4"))[~nan].all())
+
+
+def in_panels(format, plain, rows):
+    """What the bytes of `rows` rows of blocks, uint8 [rows * blocks, size], become laid out: by numpy alone.
+
+    Panels of sixteen rows: first the scales that fill no dword, of each block the sixteen rows' side by side, then the
+    dwords.
+    """
+    blocks = plain.reshape(rows // 16, 16, -1, format.size)
+    odd = {"q4_0": 2, "q5_0": 2, "q8_0": 2, "iq4_nl": 2, "mxfp4": 1, "q3_k": -2, "q6_k": -2}.get(format.name, 0)
+    first, rest = np.split(blocks, [odd if odd > 0 else 0], axis=3)
+    rest, last = np.split(rest, [rest.shape[3] + min(odd, 0)], axis=3)
+    scales = np.concatenate([first, last], axis=3).transpose(0, 2, 1, 3)
+    dwords = rest.reshape(*rest.shape[:3], -1, 4).transpose(0, 2, 3, 1, 4)
+    parts = [scales.reshape(rows // 16, -1), dwords.reshape(rows // 16, -1)]
+    return np.ascontiguousarray(np.concatenate(parts, axis=1)).reshape(-1)
