@@ -55,7 +55,7 @@ def identity(session):
     from hashlib import sha256
 
     digest = sha256(repr(session.cache_types).encode())
-    for mapping in session.model.file.mappings:
+    for mapping in (mapping for mapping in session.model.file.mappings if mapping.fd >= 0):
         digest.update(struct.pack("<Q", mapping.length))
         digest.update(mapping.view[: 1 << 20])
     return digest.digest()

@@ -46,6 +46,8 @@ typedef struct {
 
 /* Zeroed memory in whole pages; address 0 when there is none. */
 lf_memory lf_memory_new(int64_t size);
+/* The same in large pages, where the system has them: for what is filled at once and read all the time. */
+lf_memory lf_memory_large(int64_t size);
 void lf_memory_free(lf_memory memory);
 
 /* A pool of n threads, the caller's one of them. 0 when they cannot be had. */

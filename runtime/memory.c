@@ -15,6 +15,14 @@ lf_memory lf_memory_new(int64_t size) {
     return (lf_memory){p, size};
 }
 
+lf_memory lf_memory_large(int64_t size) {
+    lf_memory memory = lf_memory_new(size);
+#ifdef MADV_HUGEPAGE
+    if (memory.address) madvise(memory.address, (size_t)size, MADV_HUGEPAGE);
+#endif
+    return memory;
+}
+
 void lf_memory_free(lf_memory memory) {
     if (memory.address) munmap(memory.address, (size_t)memory.size);
 }

@@ -235,17 +235,24 @@ def test_work_of_a_model():
 
 
 @pytest.mark.models
-def test_speeds_beside_a_peer(report, tiny, peer, tmp_path):
+def test_speeds_beside_a_peer(report, tiny, peer, tmp_path, monkeypatch):
     options = types.SimpleNamespace(rounds=3, threads=1, peer=peer)
+    monkeypatch.setattr(limits, "FOLDER", tmp_path)
     runner = models.Runner(tiny, 1, 16, 4)
+    laid = {"laid out": models.Runner(models.laid_out(tiny), 1, 16, 4),
+            "--repack": models.Runner(tiny, 1, 16, 4, in_memory=True)}
+    assert all(any(BY_ID[t.type].plain for t in one.model.file.tensors.values()) for one in laid.values())
     try:
-        models.speeds(report, options, "tiny", tiny, runner)
+        models.speeds(report, options, "tiny", tiny, runner, laid)
         assert runner.session.tokens[0] == runner.ids[0] and len(runner.session.tokens) == 5
         assert runner.cell_bytes() == 2 * 2 * 128 * 2  # layers, keys and values, 2 heads of 64, f16
     finally:
-        runner.close()
+        for one in (runner, *laid.values()):
+            one.close()
     found = rows(report)
     prompt, answer = found["tiny", "prompt of 16"], found["tiny", "answer of 4"]
+    for what in laid:
+        assert found["tiny", f"prompt of 16, {what}"].value > 0 and found["tiny", f"answer of 4, {what}"].share > 0
     assert (prompt.peer, answer.peer) == (400.5, 50.25)
     assert prompt.ratio == pytest.approx(prompt.value / 400.5)
     assert answer.ratio == pytest.approx(answer.value / 50.25)

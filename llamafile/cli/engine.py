@@ -114,6 +114,8 @@ def open_model_of(options: Options, note: Callable[[str], None]) -> Any:
         cpu.choose(options.isa)
     file = open_model(options.model)
     override(file, options.override_kv)
+    if options.repack:
+        _repack(file, options.n_threads, note)
     rope = Rope(**{name: getattr(options, dest) for dest, (name, unset) in _ROPE.items()
                    if getattr(options, dest) != unset})
     model = Model(file, n_threads=max(0, options.n_threads), n_threads_batch=max(0, options.n_threads_batch),
@@ -124,6 +126,16 @@ def open_model_of(options: Options, note: Callable[[str], None]) -> Any:
     if options.mlock:
         _lock(file, note)
     return model
+
+
+def _repack(file: Any, n_threads: int, note: Callable[[str], None]) -> None:
+    """Lay the weights out in memory, and say what that took."""
+    from llamafile.gguf.repack import repack
+    from runtime.threads import physical_cores
+
+    size, seconds = repack(file, n_threads if n_threads > 0 else physical_cores())
+    note(f"--repack: {size >> 20} MiB of weights laid out in memory in {seconds:.2f} s" if size else
+         "--repack: this model has nothing to lay out, or is laid out already")
 
 
 def _lock(file: Any, note: Callable[[str], None]) -> None:
@@ -162,7 +174,7 @@ def _read_through(file: Any) -> None:
     import os
 
     room = bytearray(1 << 20)
-    for mapping in file.mappings:
+    for mapping in (mapping for mapping in file.mappings if mapping.fd >= 0):
         at = mapping.file_offset
         while at < mapping.file_offset + mapping.length and (got := os.preadv(mapping.fd, [room], at)):
             at += got

@@ -76,8 +76,9 @@ FLAGS = (
     without_effect("--prio-batch", INT, 0, "Priority for prompts.", "use nice", quiet=(0,)),
     without_effect("--poll", INT, 50, "How long threads spin; for tens of microseconds."),
     without_effect("--poll-batch", INT, 50, "How long threads spin for prompts."),
-    without_effect("--repack", SWITCH, False, "Rearrange weights in memory.", off="-nr --no-repack",
-                   env="LLAMA_ARG_REPACK"),
+    Flag("-rtr --repack --run-time-repack", "repack", SWITCH, False, "Lay weights out in memory as the processor reads "
+         "them: faster, for as much memory again. `convert --repack` does it ahead of time.", off="-nr --no-repack",
+         env="LLAMA_ARG_REPACK"),
     without_effect("--no-host", SWITCH, False, "Bypass host buffers.", env="LLAMA_ARG_NO_HOST"),
     without_effect("-dt --defrag-thold", FLOAT, -1.0, "When to tidy the cache; it never needs it.",
                    env="LLAMA_ARG_DEFRAG_THOLD"),

@@ -10,6 +10,9 @@ import sys
 import time
 from pathlib import Path
 
+from llamafile.gguf import layout
+from llamafile.gguf.reader import open_path
+from llamafile.gguf.repack import repack
 from llamafile.model import Model
 from llamafile.sampling import Params, Sampler
 from runtime.quants import BY_ID, FORMATS
@@ -71,6 +74,17 @@ def requantized(source, kind):
     return target
 
 
+def laid_out(path):
+    """The model as `convert --repack` lays it out, made once."""
+    target = limits.FOLDER / f"{Path(path).stem}.laid-out.gguf"
+    if not target.exists() or target.stat().st_mtime < Path(path).stat().st_mtime:
+        limits.FOLDER.mkdir(parents=True, exist_ok=True)
+        with open_path(path) as file, open(target, "wb") as out:
+            for chunk in layout.file_bytes(file, 0, True):
+                out.write(chunk)
+    return target
+
+
 class Work:
     """What a model's tensors ask of the machine: `bytes` read in a decoding step, `operations` for a prompt's token.
 
@@ -89,10 +103,13 @@ class Work:
 
 
 class Runner:
-    """One model in this process: a prompt, or an answer, as often as asked."""
+    """One model in this process: a prompt, or an answer, as often as asked; laid out in memory where that is wanted."""
 
-    def __init__(self, path, threads, prompt, answer):
-        self.model = Model.open(str(path), n_threads=threads)
+    def __init__(self, path, threads, prompt, answer, in_memory=False):
+        file = open_path(str(path))
+        if in_memory:
+            repack(file, threads)
+        self.model = Model(file, n_threads=threads)
         self.session = self.model.session(max(prompt, answer) + 64)
         self.sampler = Sampler(Params(seed=7), self.model.n_vocab, self.session.n_ctx)
         self.work, self.threads, self.answer = Work(self.model.file), threads, answer
@@ -154,18 +171,26 @@ def measure(report, options):
     prompt, answer = (64, 8) if options.quick else (PROMPT, ANSWER)
     for name, path in paths(report, options):
         runner = Runner(path, options.threads, prompt, answer)
-        runner.prefill()  # brings the pages in
+        others = {"laid out": Runner(laid_out(path), options.threads, prompt, answer),
+                  "--repack": Runner(path, options.threads, prompt, answer, in_memory=True)}
+        for one in (runner, *others.values()):
+            one.prefill()  # brings the pages in
         try:
-            speeds(report, options, name, path, runner)
+            speeds(report, options, name, path, runner, others)
             outside(report, options, name, path, runner)
         finally:
-            runner.close()
+            for one in (runner, *others.values()):
+                one.close()
 
 
-def speeds(report, options, name, path, runner):
+def speeds(report, options, name, path, runner, others):
     """Rounds of prompt and answer, the answer between two looks at the bandwidth; then their medians."""
     read, prompts, answers, theirs = [], [], [], []
+    laid = {what: ([], []) for what in others}  # prompts and answers of the same weights in another order
     for _ in range(options.rounds):
+        for what, other in others.items():
+            laid[what][0].append(other.prefill())
+            laid[what][1].append(other.decode()[0])
         prompts.append(runner.prefill())
         before = runner.bandwidth()
         answers.append(runner.decode())
@@ -181,6 +206,11 @@ def speeds(report, options, name, path, runner):
     report.add("models", name, f"answer of {runner.answer}", statistics.median(ours), "tok/s",
                share=ratio([speed * work.bytes for speed in ours], read),
                of=f"reading {statistics.median(read) / 1e9:.1f} GB/s", **compared(ours, [t[1] for t in theirs]))
+    for what, (other_prompts, other_answers) in laid.items():
+        report.add("models", name, f"prompt of {len(runner.ids)}, {what}", statistics.median(other_prompts), "tok/s",
+                   share=ratio(other_prompts, prompts), of="the plain file")
+        report.add("models", name, f"answer of {runner.answer}, {what}", statistics.median(other_answers), "tok/s",
+                   share=ratio(other_answers, ours), of="the plain file")
     report.add("models", name, "answer, weights read", statistics.median(ours) * work.bytes / 1e9, "GB/s")
     report.add("models", name, "step: outside the program", 100 * statistics.median(a[1] for a in answers), "%")
     report.add("models", name, "step: sampling", 100 * statistics.median(a[2] for a in answers), "%")

@@ -23,6 +23,7 @@ from . import limits, synthetic
 
 # Rows × columns of typical weights: SmolLM2's attention, feed-forward and output, then those of a llama of 1.1B.
 SHAPES = ((576, 576), (1536, 576), (576, 1536), (49152, 576), (2048, 2048), (5632, 2048), (2048, 5632))
+LAID_OUT = ("q4_0", "q4_1", "q5_0", "q8_0", "q4_k", "q6_k")  # timed as convert --repack lays them out, too
 NAMES = ("q4_0", "q4_1", "q5_0", "q8_0", "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs", "mxfp4", "f16", "bf16", "f32")
 MANY = 512
 BEYOND_CACHES = 256 << 20  # bytes of weights that one round of one-column products reads
@@ -43,7 +44,8 @@ class Case:
         self._open(pool)
 
     def _fill(self):
-        tile = synthetic.random_rows(FORMATS[self.name], self.rows * self.width, np.random.default_rng(2))
+        form = FORMATS[self.name]  # laid out, the same blocks would only be in another order
+        tile = synthetic.random_rows(form.plain or form, self.rows * self.width, np.random.default_rng(2))
         for i in range(self.copies):
             self.memory[i * self.stride : i * self.stride + len(tile)] = tile
 
@@ -91,6 +93,7 @@ class Case:
 def cases(options):
     """Shape and format of every product to be timed."""
     shapes, names = (SHAPES[2:3], ("q8_0", "f16")) if options.quick else (SHAPES, NAMES)
+    names = [form for name in names for form in ((name, f"{name}_r16") if name in LAID_OUT else (name,))]
     return [(shape, name) for shape in shapes for name in names if shape[1] % FORMATS[name].block == 0]
 
 

@@ -15,6 +15,8 @@ import time
 
 import pytest
 
+from llamafile.gguf import layout
+from llamafile.gguf.reader import open_path
 from tests.cli.boxes import aligned
 
 pytestmark = pytest.mark.models
@@ -69,10 +71,26 @@ def test_what_has_no_effect_changes_nothing(tinycoder):
     assert done.stderr.splitlines()[0] == "llamafile: -ot: has no effect; layers are offloaded whole"
 
 
-@pytest.mark.parametrize("flags", [["--no-mmap"], ["--mlock"], ["-b", "3", "-ub", "2"], ["-ctk", "f16", "-ctv", "f16"]])
+@pytest.mark.parametrize("flags", [["--no-mmap"], ["--mlock"], ["--repack"], ["-rtr", "--no-mmap", "--mlock"],
+                                   ["-b", "3", "-ub", "2"], ["-ctk", "f16", "-ctv", "f16"]])
 def test_flags_about_memory_leave_the_text_alone(tinycoder, flags):
     prompt = ["-p", "def main(argv): return", "-n", "6", *GREEDY]
     assert answer(tinycoder, *prompt, *flags) == answer(tinycoder, *prompt)
+
+
+def test_weights_laid_out(smollm2, tmp_path):
+    """In memory or in the file: the same text, also of a plain file's cached prompt."""
+    prompt, cache = ["-p", "The sea is full of", "-n", "6", *GREEDY], str(tmp_path / "cache")
+    plain = answer(smollm2, *prompt, "--prompt-cache", cache)
+    done = run(smollm2, *prompt, "-rtr", "--prompt-cache", cache)
+    assert done.returncode == 0 and done.stdout == plain
+    assert re.search(r"llamafile: --repack: \d+ MiB of weights laid out in memory in [\d.]+ s", done.stderr)
+    laid = tmp_path / "laid.gguf"
+    with open_path(smollm2) as file, open(laid, "wb") as out:
+        out.writelines(layout.file_bytes(file, 0, True))
+    assert answer(laid, *prompt) == plain
+    again = run(laid, *prompt, "--repack")
+    assert again.stdout == plain and "nothing to lay out, or is laid out already" in again.stderr
 
 
 def test_bias_and_banned_ends(tinycoder):

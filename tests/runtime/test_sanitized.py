@@ -11,11 +11,12 @@ from tests import sanitized
     "arguments",
     [
         ("tests/runtime/test_ops.py", "-k", "sse2 or avx2 or avx512vnni or amx"),
+        ("tests/runtime/test_laid_out.py", "-k", "sse2 or avx2 or amx"),
         ("tests/runtime/test_program.py",),
         ("tests/engine/test_tiny.py", "tests/engine/test_session.py"),
         ("tests/gpu/test_segments.py", "tests/gpu/test_placement.py", "-k", "not smollm2 and not fit and not layers"),
     ],
-    ids=["ops", "programs", "models", "devices"],
+    ids=["ops", "laid out", "programs", "models", "devices"],
 )
 def test_under_sanitizers(arguments):
     done = sanitized.run(*arguments)
