@@ -14,8 +14,10 @@ PIECE = 256 << 20  # bytes that are copied to measure a memory: more than caches
 
 
 class _NoFile:
-    label = "probe"
-    mappings = tensors = ()
+    label, mappings = "probe", ()
+
+    def __init__(self) -> None:
+        self.tensors: dict[str, object] = {}
 
 
 def main(argv: list[str]) -> int:
@@ -111,7 +113,7 @@ def known_products():
     table = [[127 if k % 32 == 5 else (7 * k + 11 * t) % 51 - 25 for k in range(INNER)] for t in range(ROWS)]
     small = [[(5 * k + 3 * n) % 15 - 7 for k in range(INNER)] for n in range(OUTER)]
     bytes_ = [[(29 * k + 13 * n) % 255 - 127 for k in range(INNER)] for n in range(OUTER)]
-    graph = Graph(_NoFile, ROWS, None)
+    graph = Graph(_NoFile(), ROWS, None)
 
     def weight(dtype, shape, data):
         graph.constants += bytes(-len(graph.constants) % 64)

@@ -181,6 +181,14 @@ LF_INLINE void lf_give(lf_sink *to, int i, lf_iv v) {
 #endif
 }
 
+/* `call` for each i below n: unrolled where values go into sums, for these are registers; else a loop, which fills panels faster. */
+#define LF_EACH(to, i, n, call)                                                                                \
+    if ((to)->summed) {                                                                                        \
+        _Pragma("GCC unroll 16") for (int i = 0; i < (n); i++) call;                                           \
+    } else {                                                                                                   \
+        for (int i = 0; i < (n); i++) call;                                                                    \
+    }
+
 /* The scale of a block's group, and its bias. */
 LF_INLINE void lf_give_scale(lf_sink *to, int g, lf_if v) {
     if (to->summed)

@@ -143,7 +143,7 @@ LF_INLINE int64_t lf_panel_row(const lf_matrix *m, int64_t row, int p) {
     return want < last ? want : last;
 }
 
-/* What is laid out is read from the front to the back: asking so far ahead was best, of 2 to 36 kB. */
+/* What is laid out is read from the front to the back: asking 2 to 8 kB ahead is alike, a whole turn ahead is worse. */
 #define LF_STREAM_AHEAD 4096
 
 /* Where panel p of those from `row` on has its values from `first` on, and what is to be asked for meanwhile: of plain rows the

@@ -12,18 +12,19 @@ LF_INLINE void lf_load_iq4_nl(const lf_source *from, LF_UNUSED lf_iv bits, lf_iv
 
 LF_FILL_LEGACY(iq4_nl, IQ4_NL, 128, 0, 0, lf_load_iq4_nl)
 
+LF_INLINE void lf_iq4_xs_group(lf_source *from, lf_sink *to, int g) {
+    lf_iv w[8];
+    lf_ask(from, sizeof(lf_iq4_xs) * LF_IW / 8);
+    lf_codes(from, 8 + 16 * g, lf_codebook_iq4_nl, w);
+    for (int j = 0; j < 8; j++) lf_give(to, 8 * g + j, w[j]);
+}
+
 LF_FILL(iq4_xs, IQ4_XS, 128) {
     for (int64_t b = 0; b < blocks; b++, lf_advance(&from, 1)) {
         lf_iv head[4];
         lf_if d = lf_super(&from, 0);
         lf_begin(to, 256);
-#pragma GCC unroll 8
-        for (int g = 0; g < 8; g++) {
-            lf_iv w[8];
-            lf_ask(&from, sizeof(lf_iq4_xs) * LF_IW / 8);
-            lf_codes(&from, 8 + 16 * g, lf_codebook_iq4_nl, w);
-            for (int j = 0; j < 8; j++) lf_give(to, 8 * g + j, w[j]);
-        }
+        LF_EACH(to, g, 8, lf_iq4_xs_group(&from, to, g))
         lf_sixteen_of(&from, 0, head); /* d and the two bits of each scale, then the four bits of each */
 #pragma GCC unroll 8
         for (int g = 0; g < 8; g++) {

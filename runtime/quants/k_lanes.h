@@ -31,21 +31,23 @@ LF_INLINE void lf_k_lanes(const lf_source *from, lf_sink *to) {
     }
 }
 
+/* 16 bytes: half a group of low nibbles, half of the next one's high. */
+LF_INLINE void lf_q4_k_part(lf_source *from, lf_sink *to, int part) {
+    lf_iv v[4];
+    lf_ask(from, sizeof(lf_q4_k) * LF_IW / 8);
+    lf_sixteen_of(from, 16 + 16 * part, v);
+    int at = part / 2 * 16 + part % 2 * 4;
+    for (int j = 0; j < 4; j++) {
+        lf_give(to, at + j, lf_low(v[j]));
+        lf_give(to, at + j + 8, lf_high(v[j]));
+    }
+}
+
 LF_FILL(q4_k, Q4_K, 0) {
     for (int64_t b = 0; b < blocks; b++, lf_advance(&from, 1)) {
         lf_begin(to, 256);
         lf_k_lanes(&from, to);
-#pragma GCC unroll 8
-        for (int part = 0; part < 8; part++) { /* 16 bytes: half a group of low nibbles, half of the next one's high */
-            lf_iv v[4];
-            lf_ask(&from, sizeof(lf_q4_k) * LF_IW / 8);
-            lf_sixteen_of(&from, 16 + 16 * part, v);
-            int at = part / 2 * 16 + part % 2 * 4;
-            for (int j = 0; j < 4; j++) {
-                lf_give(to, at + j, lf_low(v[j]));
-                lf_give(to, at + j + 8, lf_high(v[j]));
-            }
-        }
+        LF_EACH(to, part, 8, lf_q4_k_part(&from, to, part))
         lf_end(to, 256);
     }
 }
@@ -76,31 +78,31 @@ LF_FILL(q5_k, Q5_K, 0) {
     }
 }
 
+/* Values i and i + 32 share two bits each of one byte of qh. */
+LF_INLINE void lf_q6_k_part(lf_source *from, lf_sink *to, int half, int part) {
+    lf_iv high[4], top = lf_i_bytes(48);
+    lf_sixteen_of(from, 128 + 32 * half + 16 * part, high);
+#pragma GCC unroll 2
+    for (int pair = 0; pair < 2; pair++) {
+        lf_iv v[4];
+        lf_ask(from, sizeof(lf_q6_k) * LF_IW / 8);
+        lf_sixteen_of(from, 64 * half + 32 * pair + 16 * part, v);
+        int at = 32 * half + 8 * pair + 4 * part;
+        for (int j = 0; j < 4; j++) {
+            lf_iv low = lf_i_and(pair ? lf_i_left(high[j], 2) : lf_i_left(high[j], 4), top);
+            lf_iv up = lf_i_and(pair ? lf_i_right(high[j], 2) : high[j], top);
+            lf_give(to, at + j, lf_stored(from, lf_i_or(lf_low(v[j]), low), 32));
+            lf_give(to, at + j + 16, lf_stored(from, lf_i_or(lf_high(v[j]), up), 32));
+        }
+    }
+}
+
 LF_FILL(q6_k, Q6_K, 32) {
     for (int64_t b = 0; b < blocks; b++, lf_advance(&from, 1)) {
         lf_begin(to, 256);
-        lf_iv s[4], top = lf_i_bytes(48);
+        lf_iv s[4];
         lf_if d = lf_super(&from, 208);
-#pragma GCC unroll 2
-        for (int half = 0; half < 2; half++)
-#pragma GCC unroll 2
-            for (int part = 0; part < 2; part++) { /* values i and i + 32 share two bits each of one byte of qh */
-                lf_iv high[4];
-                lf_sixteen_of(&from, 128 + 32 * half + 16 * part, high);
-#pragma GCC unroll 2
-                for (int pair = 0; pair < 2; pair++) {
-                    lf_iv v[4];
-                    lf_ask(&from, sizeof(lf_q6_k) * LF_IW / 8);
-                    lf_sixteen_of(&from, 64 * half + 32 * pair + 16 * part, v);
-                    int at = 32 * half + 8 * pair + 4 * part;
-                    for (int j = 0; j < 4; j++) {
-                        lf_iv low = lf_i_and(pair ? lf_i_left(high[j], 2) : lf_i_left(high[j], 4), top);
-                        lf_iv up = lf_i_and(pair ? lf_i_right(high[j], 2) : high[j], top);
-                        lf_give(to, at + j, lf_stored(&from, lf_i_or(lf_low(v[j]), low), 32));
-                        lf_give(to, at + j + 16, lf_stored(&from, lf_i_or(lf_high(v[j]), up), 32));
-                    }
-                }
-            }
+        LF_EACH(to, i, 4, lf_q6_k_part(&from, to, i / 2, i % 2))
         lf_sixteen_of(&from, 192, s);
 #pragma GCC unroll 16
         for (int g = 0; g < 16; g++) lf_give_scale(to, g, d * lf_if_of(lf_signed_byte(s[g / 4], g % 4)));
@@ -146,23 +148,22 @@ LF_FILL(q3_k, Q3_K, 4) {
     }
 }
 
+LF_INLINE void lf_q2_k_part(lf_source *from, lf_sink *to, int half, int part) {
+    lf_iv v[4], three = lf_i_bytes(3);
+    lf_ask(from, sizeof(lf_q2_k) * LF_IW / 4);
+    lf_sixteen_of(from, 16 + 32 * half + 16 * part, v);
+#pragma GCC unroll 4
+    for (int two = 0; two < 4; two++)
+        for (int j = 0; j < 4; j++)
+            lf_give(to, 32 * half + 8 * two + 4 * part + j, lf_i_and(lf_i_right(v[j], 2 * two), three));
+}
+
 LF_FILL(q2_k, Q2_K, 0) {
     for (int64_t b = 0; b < blocks; b++, lf_advance(&from, 1)) {
         lf_begin(to, 256);
-        lf_iv s[4], three = lf_i_bytes(3);
+        lf_iv s[4];
         lf_if d = lf_super(&from, 80), dmin = lf_super(&from, 82);
-#pragma GCC unroll 2
-        for (int half = 0; half < 2; half++)
-#pragma GCC unroll 2
-            for (int part = 0; part < 2; part++) {
-                lf_iv v[4];
-                lf_ask(&from, sizeof(lf_q2_k) * LF_IW / 4);
-                lf_sixteen_of(&from, 16 + 32 * half + 16 * part, v);
-#pragma GCC unroll 4
-                for (int two = 0; two < 4; two++)
-                    for (int j = 0; j < 4; j++)
-                        lf_give(to, 32 * half + 8 * two + 4 * part + j, lf_i_and(lf_i_right(v[j], 2 * two), three));
-            }
+        LF_EACH(to, i, 4, lf_q2_k_part(&from, to, i / 2, i % 2))
         lf_sixteen_of(&from, 0, s);
 #pragma GCC unroll 16
         for (int g = 0; g < 16; g++) {

@@ -9,6 +9,8 @@ import pytest
 
 from gpu_modules.loader import Loader
 from llamafile import gpu
+from llamafile.gguf import layout
+from llamafile.gguf.reader import open_path
 from llamafile.offload import Offload
 from runtime.build import BUILD
 from tests.engine import opened
@@ -82,6 +84,22 @@ def compare(ready, smollm2, of_cpu, layers, cards=1, count=40, name="fact", cach
     assert len(offload.cards) == cards
     agrees(logits(smollm2, tokens(name, count), offload, cache_types=cache), of_cpu(name, count, cache))
     assert offload.count == min(layers, 31)
+
+
+def test_weights_laid_out_are_brought_as_plain_rows(ready, smollm2, tmp_path):
+    """A file laid out for processors gives the very bits on a card that the plain file gives there."""
+    laid = tmp_path / "laid.gguf"
+    with open_path(smollm2) as file, open(laid, "wb") as out:
+        out.writelines(layout.file_bytes(file, 0, True))
+    ids, found = tokens("fact", 12), []
+    for path in (smollm2, laid):
+        there = gpu.opened(ready)
+        for card in there[1:]:
+            card.close()
+        offload = Offload(there[:1], 1)
+        found.append(logits(path, ids, offload))
+        assert offload.count == 1
+    assert np.array_equal(*found)
 
 
 @pytest.mark.parametrize(("layers", "count"), [(1, 40), (999, 16)])
