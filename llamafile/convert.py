@@ -39,7 +39,8 @@ class Weights:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("-o", "--output", metavar="OUT", help="The file to write; else MODEL's name with .llamafile.")
+@click.option("-o", "--output", metavar="OUT", help="The file to write; else MODEL's name with .llamafile. Called "
+              ".gguf it gets the weights alone.")
 @click.option("--engine", "engine_path", metavar="FILE", help="Take the engine of this executable.")
 @click.option("--repack/--no-repack", default=None, help="Lay weights out as the processor reads them, which decodes "
               "faster, or make them plain GGUF again; else they stay as they are.")
@@ -76,9 +77,12 @@ def convert(model: str, output: str | None, engine_path: str | None, arguments: 
             repack: bool | None = None) -> str:  # fmt: skip
     """Write the executable and return its path; raises LlamafileError or ZipError, and then leaves nothing behind.
 
-    repack says whether weights are laid out or plain in it; None leaves them as they are.
+    An output called .gguf gets the weights alone. repack says whether weights are laid out or plain in it; None leaves
+    them as they are.
     """
     target = _target(model, output)
+    if target.lower().endswith(".gguf"):
+        return _write_gguf(model, target, arguments, repack)
     with contextlib.ExitStack() as stack:
         box = stack.enter_context(Archive.open(_engine(engine_path)))
         if engine.STAMP not in box.members:
@@ -96,6 +100,31 @@ def convert(model: str, output: str | None, engine_path: str | None, arguments: 
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
     print(f"{target}: {os.stat(target).st_size:,} bytes; run it as {_as_command(target)}", file=sys.stderr)
+    return target
+
+
+def _write_gguf(model: str, target: str, arguments: Sequence[str] | None, repack: bool | None) -> str:
+    """Write a model's weights as one GGUF file and return its path."""
+    from llamafile.gguf import layout
+
+    if arguments is not None:
+        raise LlamafileError(f"{target}: a GGUF file holds no default arguments; name it .llamafile, or leave them out")
+    temporary = os.path.join(os.path.dirname(target) or ".", f".{os.path.basename(target)}.{os.getpid()}")
+    with locate.open_model(model) as file:
+        if len(file.mappings) > 1:
+            raise LlamafileError(f"{target}: {model} has {len(file.mappings)} parts, which only a llamafile takes; "
+                                 "name it .llamafile")
+        try:
+            with open(temporary, "xb") as out, bar(file.mappings[0].length) as progress:
+                for piece in layout.file_bytes(file, 0, repack):
+                    progress(out.write(piece))
+            os.replace(temporary, target)
+        except OSError as problem:
+            raise LlamafileError(f"{target}: cannot be written: {problem.strerror}; choose another by -o") from None
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+    print(f"{target}: {os.stat(target).st_size:,} bytes of GGUF", file=sys.stderr)
     return target
 
 

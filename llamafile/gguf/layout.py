@@ -13,8 +13,10 @@ _ID = struct.Struct("<I")
 
 
 def other_form(tensor, lay):
-    """Return the format that a tensor gets where it is to be laid out (else: plain); None where it stays as it is."""
+    """Return the format that a tensor gets; None where it stays as it is. lay: laid out, plain (False) or neither."""
     now = BY_ID.get(tensor.type)
+    if lay is None:
+        return None
     if now is None or not lay:
         return now and now.plain
     return laid_out.laid_out(now) if laid_out.fits(now, tensor.ne) else None
@@ -52,7 +54,7 @@ def pieces(tensor, address, back):
 
 
 def file_bytes(file, part, lay):
-    """Yield the bytes of one part of an open GGUF with its matrices laid out, or with `lay` false plain.
+    """Yield the bytes of one part of an open GGUF, its matrices laid out, plain (`lay` False) or as they are (None).
 
     All else stays byte for byte as it is, and everything at its place: so the way back gives the very file.
     """

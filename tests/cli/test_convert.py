@@ -237,3 +237,26 @@ def test_parts_and_folders_laid_out(here):
 def test_compressed_members_are_not_laid_out(here):
     plain(here / "download.zip", {"m.gguf": rows()}, zipfile.ZIP_DEFLATED)
     assert "m.gguf: is compressed" in wrong("download.zip", "--repack", "-o", "x")
+
+
+def test_weights_alone(here, capsys):
+    (here / "m.gguf").write_bytes(rows())
+    run("m.gguf", "--repack", "-o", "laid.gguf")
+    assert capsys.readouterr().err == f"laid.gguf: {len(rows()):,} bytes of GGUF\n"
+    assert (here / "laid.gguf").read_bytes() != rows()
+    run("laid.gguf", "--no-repack", "-o", "plain.GGUF")
+    assert (here / "plain.GGUF").read_bytes() == rows()
+    run("laid.gguf", "-o", "box")
+    run("box", "-o", "out.gguf")  # as they are, out of a llamafile
+    assert (here / "out.gguf").read_bytes() == (here / "laid.gguf").read_bytes()
+    assert not (here / "laid.gguf").stat().st_mode & 0o111
+    assert "no default arguments" in wrong("m.gguf", "-o", "x.gguf", "--", "--temp", "0")
+    assert "is the model itself" in wrong("m.gguf", "-o", "m.gguf")
+    assert "cannot be written: No such file or directory" in wrong("m.gguf", "-o", "nowhere/x.gguf")
+    assert sorted(name for name in os.listdir(".") if name.startswith("x")) == []
+
+
+def test_parts_do_not_become_one_gguf(here):
+    for i in (1, 2):
+        (here / f"big-0000{i}-of-00002.gguf").write_bytes(part(i, 2))
+    assert "has 2 parts" in wrong("big-00001-of-00002.gguf", "-o", "one.gguf")
