@@ -46,6 +46,30 @@ typedef struct {
 } lf_module;
 /* cdef-end */
 
+/* Bytes of n values that fill whole blocks. */
+static inline int64_t lf_size_of(int dtype, int64_t n) {
+    switch (dtype) {
+#define X(name, NAME, block) \
+    case LF_##NAME: return n / block * (int64_t)sizeof(lf_##name);
+        LF_FORMATS(X)
+#undef X
+    case LF_I32: return n * 4;
+    }
+    return 0;
+}
+
+/* Which formats have an integer form, and which are floats that stand alone. */
+static inline int lf_is_quant(int dtype) {
+    switch (dtype) {
+#define X(name, NAME, block, group, biased) case LF_##NAME:
+        LF_QUANTS(X)
+#undef X
+        return 1;
+    }
+    return 0;
+}
+static inline int lf_is_float(int dtype) { return dtype == LF_F32 || dtype == LF_F16 || dtype == LF_BF16; }
+
 /* The one symbol that a module exports: const lf_module *lf_module_table(void). */
 #define LF_MODULE_SYMBOL "lf_module_table"
 #endif

@@ -29,6 +29,20 @@ typedef struct {
     int32_t n_parts, k, columns, pairs_a_row;
 } lf_few;
 
+/* Move on to where this block's pair, or its group of columns, has its weights, activations and results; returns how many
+   columns are left from there on. */
+template <int COLUMNS> LF_DEV int lf_go_to_group(const lf_few &p, const lf_part &mine, const char **w, const char **x, float **out) {
+    if (p.ids) {
+        *w += p.ids[blockIdx.y] * p.expert_bytes;
+        *x += blockIdx.y / p.pairs_a_row * p.x_stride;
+        *out += blockIdx.y * mine.out_stride;
+        return COLUMNS;
+    }
+    *x += blockIdx.y * COLUMNS * p.x_stride;
+    *out += blockIdx.y * COLUMNS * mine.out_stride;
+    return p.columns - (int)blockIdx.y * COLUMNS;
+}
+
 /* Bytes of 32 slices, and of the place where they are put with what lies before and after them in pieces of 16. */
 template <class Block> struct lf_chunk {
     enum { bytes = 1024 / lf_of<Block>::values * (int)sizeof(Block), stage = (bytes + 15 + 15) / 16 * 16 };
@@ -71,22 +85,14 @@ LF_KERNEL void __launch_bounds__(LF_FEW_WARPS *LF_WARP, 5) lf_few_columns(lf_few
     enum { per_block = of::values / 32, bytes = lf_chunk<Block>::bytes, stage = lf_chunk<Block>::stage, all = ROWS * LF_STAGES * stage };
     LF_SHARED(room);
     if (p.ids) lf_begin();
-    int part = 0, lane = lf_lane(), slices = p.k / 32, chunks = (slices + 31) / 32, columns = COLUMNS;
+    int part = 0, lane = lf_lane(), slices = p.k / 32, chunks = (slices + 31) / 32;
     while (part + 1 < p.n_parts && (int)blockIdx.x >= p.parts[part + 1].first_block) part++;
     const lf_part &mine = p.parts[part];
     int first = (((int)blockIdx.x - mine.first_block) * LF_FEW_WARPS + lf_warp()) * ROWS;
     if (first >= mine.n) return;
     const char *w = mine.w + first * p.row_bytes, *x = p.x;
     float *out = mine.out + first;
-    if (p.ids) {
-        w += p.ids[blockIdx.y] * p.expert_bytes;
-        x += blockIdx.y / p.pairs_a_row * p.x_stride;
-        out += blockIdx.y * mine.out_stride;
-    } else {
-        x += blockIdx.y * COLUMNS * p.x_stride;
-        out += blockIdx.y * COLUMNS * mine.out_stride;
-        columns = p.columns - (int)blockIdx.y * COLUMNS;
-    }
+    int columns = lf_go_to_group<COLUMNS>(p, mine, &w, &x, &out);
 
     /* Each row from the multiple of 16 at or before its first byte; rows that do not exist are the last one again. */
     const char *start[ROWS];

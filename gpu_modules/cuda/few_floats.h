@@ -28,20 +28,12 @@ LF_DEV float lf_one(const lf_bf16 *w) { return lf_float((uint32_t)w->x << 16); }
 template <class Value, int COLUMNS, bool wide>
 LF_KERNEL void __launch_bounds__(LF_FEW_WARPS *LF_WARP) lf_few_floats(lf_few p) {
     lf_begin();
-    int row = (int)blockIdx.x * LF_FEW_WARPS + lf_warp(), lane = lf_lane(), columns = COLUMNS;
+    int row = (int)blockIdx.x * LF_FEW_WARPS + lf_warp(), lane = lf_lane();
     const lf_part &mine = p.parts[0];
     if (row >= mine.n) return;
     const char *w = mine.w, *x = p.x;
     float *out = mine.out + row;
-    if (p.ids) {
-        w += p.ids[blockIdx.y] * p.expert_bytes;
-        x += blockIdx.y / p.pairs_a_row * p.x_stride;
-        out += blockIdx.y * mine.out_stride;
-    } else {
-        x += blockIdx.y * COLUMNS * p.x_stride;
-        out += blockIdx.y * COLUMNS * mine.out_stride;
-        columns = p.columns - (int)blockIdx.y * COLUMNS;
-    }
+    int columns = lf_go_to_group<COLUMNS>(p, mine, &w, &x, &out);
     const Value *weights = (const Value *)(w + row * p.row_bytes);
     float sums[COLUMNS];
     for (int c = 0; c < COLUMNS; c++) sums[c] = 0.0f;

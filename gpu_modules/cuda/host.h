@@ -91,30 +91,6 @@ static inline char *lf_scratch(const lf_call *call, int64_t bytes) {
 static inline int64_t lf_all_rows(const lf_view *v) { return (int64_t)v->ne[1] * v->ne[2] * v->ne[3]; }
 static inline int lf_ceil(int64_t n, int by) { return (int)((n + by - 1) / by); }
 
-/* Bytes of n values that fill whole blocks. */
-static inline int64_t lf_size_of(int dtype, int64_t n) {
-    switch (dtype) {
-#define X(name, NAME, block) \
-    case LF_##NAME: return n / block * (int64_t)sizeof(lf_##name);
-        LF_FORMATS(X)
-#undef X
-    case LF_I32: return n * 4;
-    }
-    return 0;
-}
-
-/* Which formats have an integer form, and which are floats that stand alone. */
-static inline int lf_is_quant(int dtype) {
-    switch (dtype) {
-#define X(name, NAME, block, group, biased) case LF_##NAME:
-        LF_QUANTS(X)
-#undef X
-        return 1;
-    }
-    return 0;
-}
-static inline int lf_is_float(int dtype) { return dtype == LF_F32 || dtype == LF_F16 || dtype == LF_BF16; }
-
 /* A view's rows of floats as kernels take them: any strides between rows. */
 typedef struct {
     float *data;

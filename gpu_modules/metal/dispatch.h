@@ -16,27 +16,6 @@ typedef struct {
     uint32_t groups[2], threads, room;
 } lf_launch;
 
-static int64_t lf_size_of(int dtype, int64_t n) {
-    switch (dtype) {
-#define X(name, NAME, block) \
-    case LF_##NAME: return n / block * (int64_t)sizeof(lf_##name);
-        LF_FORMATS(X)
-#undef X
-    case LF_I32: return n * 4;
-    }
-    return 0;
-}
-
-static int lf_is_float(int dtype) { return dtype == LF_F32 || dtype == LF_F16 || dtype == LF_BF16; }
-static int lf_is_quant(int dtype) {
-    switch (dtype) {
-#define X(name, NAME, block, group, biased) case LF_##NAME:
-        LF_QUANTS(X)
-#undef X
-        return 1;
-    }
-    return 0;
-}
 /* Formats that a cache may have. */
 static int lf_is_cell(int dtype) {
     return lf_is_float(dtype) || dtype == LF_Q8_0 || dtype == LF_Q4_0 || dtype == LF_Q4_1 || dtype == LF_Q5_0 || dtype == LF_Q5_1 ||
