@@ -155,10 +155,14 @@ typedef struct {
     int32_t sequences, rows, heads, group, pages_most;
     float scale, cap;
     int32_t window, causal;
-    int32_t splits, split_pages; /* how the pages of a sequence are shared out */
+    int32_t splits, split_pages; /* how many share a sequence's pages, and how many pages each has at most */
     float *parts;                /* [rows][heads][splits][2 + v.size]: maximum, sum, values; 0 with one split */
     char *integers;              /* where the rows are wanted in integer form too, or 0 */
 } lf_attend;
+
+/* How many pages each split of a sequence has: as even as can be, by how long the sequence is now and not by how long it may
+   become. The last splits may have none: they write nothing, and nothing of theirs is read. */
+LF_DEV int lf_pages_a_split(const lf_attend &a, int pages) { return pages > a.splits ? (pages + a.splits - 1) / a.splits : 1; }
 
 LF_DEV int lf_sequence_of(const lf_attend &a, int row) {
     int s = 0;
@@ -182,7 +186,8 @@ LF_KERNEL void __launch_bounds__(LF_ATTEND_THREADS) lf_attend_any(lf_attend a) {
     __shared__ float weights[LF_PAGE];
     int split = (int)blockIdx.x, head = (int)blockIdx.y, row = (int)blockIdx.z, t = (int)threadIdx.x;
     int d = a.k.size, e = a.v.size, sequence = lf_sequence_of(a, row), length = a.lengths[sequence];
-    int pages = (length + LF_PAGE - 1) / LF_PAGE, last = (split + 1) * a.split_pages;
+    int pages = (length + LF_PAGE - 1) / LF_PAGE, each = lf_pages_a_split(a, pages), last = (split + 1) * each;
+    if (a.parts && split * each >= pages) return;
     int position = a.positions[row], kv_head = head / a.group;
     float *query = (float *)room;
     for (int i = t; i < d; i += LF_ATTEND_THREADS) query[i] = lf_row_at(a.q, (int64_t)row * a.heads + head)[i];
@@ -191,7 +196,7 @@ LF_KERNEL void __launch_bounds__(LF_ATTEND_THREADS) lf_attend_any(lf_attend a) {
     float sums[32], most = -INFINITY, all = 0.0f;
     for (int i = 0; i < 32; i++) sums[i] = 0.0f;
     if (last > pages) last = pages;
-    for (int page = split * a.split_pages; page < last; page++) {
+    for (int page = split * each; page < last; page++) {
         int64_t first = (int64_t)a.pages[sequence * a.page_step + page] * LF_PAGE;
         int count = length - page * LF_PAGE < LF_PAGE ? length - page * LF_PAGE : LF_PAGE;
         __syncthreads();
@@ -234,8 +239,8 @@ LF_KERNEL void __launch_bounds__(LF_ATTEND_THREADS) lf_attend_any(lf_attend a) {
     }
 }
 
-/* Combine the splits of a head: groups of threads sum every so many of them, four values a thread, and are added in order.
-   Where there is a place for it, the result in integer form too, of rows of all heads. */
+/* Combine those splits of a head that have pages: groups of threads sum every so many of them, four values a thread, and are
+   added in order. Where there is a place for it, the result in integer form too, of rows of all heads. */
 LF_KERNEL void __launch_bounds__(LF_ATTEND_THREADS) lf_combine_splits(lf_attend a) {
     lf_begin();
     LF_SHARED(room);
@@ -244,11 +249,13 @@ LF_KERNEL void __launch_bounds__(LF_ATTEND_THREADS) lf_combine_splits(lf_attend 
     int head = (int)blockIdx.x, row = (int)blockIdx.y, e = a.v.size, t = (int)threadIdx.x, wide = (e + 31) / 32 * 8;
     int groups = LF_ATTEND_THREADS / wide > 0 ? LF_ATTEND_THREADS / wide : 1;
     const float *part = a.parts + ((int64_t)row * a.heads + head) * a.splits * (e + 2);
+    int pages = (a.lengths[lf_sequence_of(a, row)] + LF_PAGE - 1) / LF_PAGE, each = lf_pages_a_split(a, pages);
+    int splits = (pages + each - 1) / each;
     float most = -INFINITY, all = 0.0f;
-    for (int s = t; s < a.splits; s += LF_ATTEND_THREADS) most = fmaxf(most, part[(int64_t)s * (e + 2)]);
+    for (int s = t; s < splits; s += LF_ATTEND_THREADS) most = fmaxf(most, part[(int64_t)s * (e + 2)]);
     most = lf_max_block(most, parts_of_warps);
     if (most == -INFINITY) most = 0.0f;
-    for (int s = t; s < a.splits; s += LF_ATTEND_THREADS) {
+    for (int s = t; s < splits; s += LF_ATTEND_THREADS) {
         shares[s] = lf_exp(part[(int64_t)s * (e + 2)] - most);
         all = fmaf(part[(int64_t)s * (e + 2) + 1], shares[s], all);
     }
@@ -260,7 +267,7 @@ LF_KERNEL void __launch_bounds__(LF_ATTEND_THREADS) lf_combine_splits(lf_attend 
         float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
         if (group < groups && i < e) {
 #pragma unroll 4
-            for (int s = group; s < a.splits; s += groups) {
+            for (int s = group; s < splits; s += groups) {
                 const float *from = part + (int64_t)s * (e + 2) + 2 + i;
                 float share = shares[s];
 #pragma unroll

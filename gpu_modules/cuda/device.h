@@ -71,6 +71,17 @@ LF_DEV int lf_fresh(int x) {
     return x;
 }
 
+/* threadIdx.x, asked anew and not kept. */
+LF_DEV int lf_fresh_thread(void) {
+#ifdef __CUDA_ARCH__
+    int t;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(t));
+    return t;
+#else
+    return (int)threadIdx.x;
+#endif
+}
+
 LF_DEV int lf_lane(void) { return (int)(threadIdx.x % LF_WARP); }
 LF_DEV int lf_warp(void) { return (int)(threadIdx.x / LF_WARP); }
 

@@ -62,28 +62,43 @@ static void lf_weighted_sum(const lf_call *call, const lf_weighted_sum_args *a) 
               lf_rows_at(a->x), lf_rows_at(a->weights), lf_rows_at(a->out0), a->x->ne[1], n, rows);
 }
 
+enum { LF_SORT_THREADS = 512 };
+
 /* Sort pairs by the expert they chose, and cut each expert's run into tiles: one block of threads. Within a run the order
    may differ from call to call; no result depends on it. */
-LF_KERNEL void lf_sort_pairs(const int32_t *ids, int pairs, int experts, int columns, int32_t *sorted, int4 *tiles, int32_t *n_tiles) {
+LF_KERNEL void __launch_bounds__(LF_SORT_THREADS)
+lf_sort_pairs(const int32_t *ids, int pairs, int experts, int columns, int32_t *sorted, int4 *tiles, int32_t *n_tiles) {
     lf_begin();
     LF_SHARED(room);
-    int *counts = (int *)room, *next = counts + experts;
-    for (int e = (int)threadIdx.x; e < experts; e += (int)blockDim.x) counts[e] = 0;
+    __shared__ int before[2][LF_SORT_THREADS]; /* pairs and tiles of the experts of this and all lower threads */
+    int *counts = (int *)room, t = (int)threadIdx.x;
+    for (int e = t; e < experts; e += LF_SORT_THREADS) counts[e] = 0;
     __syncthreads();
-    for (int i = (int)threadIdx.x; i < pairs; i += (int)blockDim.x) atomicAdd(&counts[ids[i]], 1);
+    for (int i = t; i < pairs; i += LF_SORT_THREADS) atomicAdd(&counts[ids[i]], 1);
     __syncthreads();
-    if (threadIdx.x == 0) {
-        int at = 0, tile = 0;
-        for (int e = 0; e < experts; e++) {
-            next[e] = at;
-            for (int i = 0; i < counts[e]; i += columns)
-                tiles[tile++] = make_int4(e, at + i, counts[e] - i < columns ? counts[e] - i : columns, 0);
-            at += counts[e];
-        }
-        *n_tiles = tile;
+    /* A thread has some experts in a row: where theirs begin is the sum of what lies below. */
+    int each = (experts + LF_SORT_THREADS - 1) / LF_SORT_THREADS, first = t * each, end = first + each < experts ? first + each : experts;
+    int at = 0, tile = 0;
+    for (int e = first; e < end; e++) at += counts[e], tile += (counts[e] + columns - 1) / columns;
+    before[0][t] = at, before[1][t] = tile;
+    __syncthreads();
+    for (int step = 1; step < LF_SORT_THREADS; step *= 2) {
+        int lower[2] = {0, 0};
+        if (t >= step) lower[0] = before[0][t - step], lower[1] = before[1][t - step];
+        __syncthreads();
+        before[0][t] += lower[0], before[1][t] += lower[1];
+        __syncthreads();
+    }
+    if (t == LF_SORT_THREADS - 1) *n_tiles = before[1][t];
+    at = before[0][t] - at, tile = before[1][t] - tile;
+    for (int e = first; e < end; e++) {
+        int count = counts[e];
+        for (int i = 0; i < count; i += columns) tiles[tile++] = make_int4(e, at + i, count - i < columns ? count - i : columns, 0);
+        counts[e] = at; /* from now on where the next pair goes */
+        at += count;
     }
     __syncthreads();
-    for (int i = (int)threadIdx.x; i < pairs; i += (int)blockDim.x) sorted[atomicAdd(&next[ids[i]], 1)] = i;
+    for (int i = t; i < pairs; i += LF_SORT_THREADS) sorted[atomicAdd(&counts[ids[i]], 1)] = i;
 }
 
 /* Many pairs with weights in a block format, as tiles; false where the kernels of few columns do it. */
@@ -94,7 +109,7 @@ static bool lf_grouped_product(const lf_call *call, int dtype, const lf_few *p, 
     int64_t list = ((int64_t)pairs * 4 + 15) / 16 * 16;
     char *scratch = lf_scratch(call, list + (int64_t)most * 16 + 16);
     lf_many many = {*p, (int32_t *)scratch, (int4 *)(scratch + list), (int32_t *)(scratch + list + (int64_t)most * 16)};
-    LF_LAUNCH(lf_sort_pairs, dim3(1), dim3(512), (size_t)experts * 8, d->stream, p->ids, pairs, experts, columns, (int32_t *)many.pairs,
+    LF_LAUNCH(lf_sort_pairs, dim3(1), dim3(LF_SORT_THREADS), (size_t)experts * 4, d->stream, p->ids, pairs, experts, columns, (int32_t *)many.pairs,
               (int4 *)many.tiles, (int32_t *)many.n_tiles);
     lf_many_product(d, dtype, &many, columns, most);
     return true;

@@ -14,7 +14,7 @@ enum { LF_FLASH_WARPS = 4, LF_FLASH_THREADS = 128 };
 template <int D> struct lf_flash_room {
     enum {
         row = D * 2 + 16, page = LF_PAGE * row, stage = 2 * page + LF_PAGE * 4,
-        kept = D > 128 ? 96 : D, /* values of a query that registers hold; the others lie in shared memory */
+        kept = D > 128 ? 32 : D, /* values of a query that registers hold; the others lie in shared memory */
         query_row = (D - kept) * 2 + 16, query = D > kept ? 64 * query_row : 0
     };
 };
@@ -26,8 +26,9 @@ template <int D>
 LF_DEV void lf_load_cells(const lf_cells &cells, int64_t first, int head, int count, char *to) {
     enum { row = lf_flash_room<D>::row };
     const char *from = lf_cell_at(cells, first, head);
+    int t = D > 128 ? lf_fresh((int)threadIdx.x) : (int)threadIdx.x; /* with large sums no address is kept from page to page */
     if (cells.dtype == LF_F16) {
-        for (int i = (int)threadIdx.x; i < LF_PAGE * (D / 8); i += LF_FLASH_THREADS) {
+        for (int i = t; i < LF_PAGE * (D / 8); i += LF_FLASH_THREADS) {
             int c = i / (D / 8), part = i % (D / 8);
             char *at = to + c * row + part * 16;
             if (c < count)
@@ -37,7 +38,7 @@ LF_DEV void lf_load_cells(const lf_cells &cells, int64_t first, int head, int co
         }
         return;
     }
-    for (int i = (int)threadIdx.x; i < LF_PAGE * ((D + 31) / 32); i += LF_FLASH_THREADS) {
+    for (int i = t; i < LF_PAGE * ((D + 31) / 32); i += LF_FLASH_THREADS) {
         int c = i / ((D + 31) / 32), s = i % ((D + 31) / 32);
         float y[32];
         for (int j = 0; j < 32; j++) y[j] = 0.0f;
@@ -115,6 +116,7 @@ template <int D> struct lf_flash_blocks {
 template <int D, bool narrow>
 LF_KERNEL void __launch_bounds__(LF_FLASH_THREADS, lf_flash_blocks<D>::at_once) lf_flash(lf_attend a, int tokens, int stages) {
     lf_begin();
+    if (D > 128 && LF_SM < 800) return; /* never launched: not even one page fits in shared memory */
     typedef lf_flash_room<D> room_of;
     enum { CELLS = narrow ? LF_PAGE / LF_FLASH_WARPS : LF_PAGE, NS = CELLS / 8, NO = D / 8, KQ = D / 16, KEPT = room_of::kept / 16 };
     LF_SHARED(room);
@@ -122,26 +124,34 @@ LF_KERNEL void __launch_bounds__(LF_FLASH_THREADS, lf_flash_blocks<D>::at_once) 
     int split = (int)blockIdx.x, kv_head = (int)blockIdx.y, lane = lf_lane(), warp = lf_warp();
     lf_flash_tile f;
     if (!lf_find_rows(a, (int)blockIdx.z, tokens, &f)) return;
-    int first_page = split * a.split_pages, last_page = first_page + a.split_pages < f.pages ? first_page + a.split_pages : f.pages;
+    int each = lf_pages_a_split(a, f.pages), first_page = split * each, last_page = first_page + each < f.pages ? first_page + each : f.pages;
+    if (a.parts && first_page >= f.pages) return;
     char *queries = room + stages * room_of::stage;
     uint8_t *seen = (uint8_t *)(queries + room_of::query);
     lf_look_at_pages(a, f, first_page, last_page, seen);
     __syncthreads();
 
     /* This lane's two rows: lane / 4 of the warp's sixteen, and eight below. */
-    int rows = f.count * a.group, token[2], head[2], position[2];
+    int rows = f.count * a.group, position[2];
     float slope[2];
+    auto row_of = [&](int v) {
+        int r = (narrow ? 0 : 16 * lf_warp()) + lf_fresh(lf_lane()) / 4 + 8 * v;
+        return r < rows ? r : rows - 1;
+    };
+    auto token_of = [&](int v) { return f.first + row_of(v) / a.group; };
+    auto head_of = [&](int v) { return kv_head * a.group + row_of(v) % a.group; };
+    auto look_up = [&]() {
 #pragma unroll
-    for (int v = 0; v < 2; v++) {
-        int r = (narrow ? 0 : 16 * warp) + lane / 4 + 8 * v;
-        if (r >= rows) r = rows - 1;
-        token[v] = f.first + r / a.group, head[v] = kv_head * a.group + r % a.group;
-        position[v] = a.positions[token[v]];
-        slope[v] = a.slopes ? a.slopes[head[v]] : 0.0f;
-    }
+        for (int v = 0; v < 2; v++) {
+            position[v] = a.positions[token_of(v)];
+            slope[v] = a.slopes ? a.slopes[head_of(v)] : 0.0f;
+        }
+    };
+    if (D <= 128) look_up(); /* else where they are wanted, which is seldom: the sums take what registers there are */
     uint32_t query[KEPT][4];
     {
-        const float *q0 = lf_row_at(a.q, (int64_t)token[0] * a.heads + head[0]), *q1 = lf_row_at(a.q, (int64_t)token[1] * a.heads + head[1]);
+        const float *q0 = lf_row_at(a.q, (int64_t)token_of(0) * a.heads + head_of(0));
+        const float *q1 = lf_row_at(a.q, (int64_t)token_of(1) * a.heads + head_of(1));
 #pragma unroll
         for (int k = 0; k < KQ; k++)
 #pragma unroll
@@ -217,6 +227,7 @@ LF_KERNEL void __launch_bounds__(LF_FLASH_THREADS, lf_flash_blocks<D>::at_once) 
         }
         if (a.slopes || seen[page - first_page] != LF_PAGE_WHOLE) {
             int count = f.length - page * LF_PAGE - (narrow ? warp * CELLS : 0);
+            if (D > 128) look_up();
 #pragma unroll
             for (int j = 0; j < NS; j++)
 #pragma unroll
@@ -308,7 +319,7 @@ LF_KERNEL void __launch_bounds__(LF_FLASH_THREADS, lf_flash_blocks<D>::at_once) 
 #pragma unroll
     for (int v = 0; v < 2; v++) {
         if ((narrow ? 0 : 16 * warp) + lane / 4 + 8 * v >= rows) continue;
-        int64_t row = (int64_t)token[v] * a.heads + head[v];
+        int64_t row = (int64_t)token_of(v) * a.heads + head_of(v);
         float *to = a.parts ? a.parts + (row * a.splits + split) * (D + 2) + 2 : lf_row_at(a.out, row);
         float by = a.parts ? 1.0f : all[v] > 0.0f ? 1.0f / all[v] : 0.0f;
         if (a.parts && lane % 4 == 0) to[-2] = most[v], to[-1] = all[v];
@@ -361,7 +372,7 @@ static bool lf_flash_attention(const lf_call *call, lf_attend *t) {
     case 80: return lf_launch_flash<80>(call, t, narrow);
     case 96: return lf_launch_flash<96>(call, t, narrow);
     case 128: return lf_launch_flash<128>(call, t, narrow);
-    case 256: return lf_launch_flash<256>(call, t, narrow);
+    case 256: return d->code >= 80 && lf_launch_flash<256>(call, t, narrow); /* older code has no kernel of that size */
     }
     return false;
 }

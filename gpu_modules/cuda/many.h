@@ -75,10 +75,27 @@ LF_DEV bool lf_find_tile(const lf_many &p, int columns, lf_tile_place *at) {
     at->first = tile.y, at->count = tile.z;
     return true;
 }
+/* Its columns once more, of which nothing was kept. */
+LF_DEV void lf_find_columns_again(const lf_many &p, int columns, lf_tile_place *at) {
+    int number = lf_fresh((int)blockIdx.y);
+    if (p.pairs) {
+        int4 tile = p.tiles[number];
+        at->first = tile.y, at->count = tile.z;
+    } else {
+        at->first = number * columns, at->count = p.few.columns - at->first;
+    }
+}
 /* The row of x, and of the result, of the tile's column c; columns that do not exist read the last one. */
 LF_DEV int lf_column_of(const lf_many &p, const lf_tile_place &at, int c) {
     int i = at.first + (c < at.count ? c : at.count - 1);
     return p.pairs ? p.pairs[i] : i;
+}
+
+template <int FM, int FN> LF_DEV void lf_clear_tile(float c[FM][FN][4]) {
+#pragma unroll
+    for (int i = 0; i < FM; i++)
+#pragma unroll
+        for (int j = 0; j < FN; j++) c[i][j][0] = c[i][j][1] = c[i][j][2] = c[i][j][3] = 0.0f;
 }
 
 template <int FM, int FN> LF_DEV void lf_put_tile(const lf_many &p, const lf_tile_place &at, float c[FM][FN][4], int row, int column) {
@@ -100,21 +117,39 @@ template <int FM, int FN> LF_DEV void lf_put_tile(const lf_many &p, const lf_til
         }
 }
 
-/* What a thread brings of the two slices of a step: one of them, s. Of formats whose slices share bytes and take many registers,
-   16 values of either: s is then the first, and the scales are those of slice s + half. */
-template <class Block> struct lf_share {
+/* What a thread brings of the two slices of a step: one of them, s. Of formats whose slices share bytes, 16 values of either: s
+   is then the first, and the scales are those of slice s + half. `late`: what serves the steps of a whole block, upper bits
+   and scales, is read when it is wanted, mostly from the first-level cache, and takes no registers over a step. */
+template <class Block, bool late> struct lf_share {
     enum { shared = 0 };
     lf_slice<Block> slice;
     LF_IN void fetch(const Block *b, int s, int) { slice.fetch(b, s); }
-    LF_IN void unfold(int s, int, uint32_t q[8], float *scale, float *bias) const { slice.unfold(s, q, scale, bias); }
+    LF_IN void unfold(const Block *, int s, int, uint32_t q[8], float *scale, float *bias) { slice.unfold(s, q, scale, bias); }
 };
-template <> struct lf_share<lf_q5_k> {
+template <bool late> struct lf_share<lf_q4_k, late> {
+    enum { shared = 1 };
+    lf_aligned<4, 16> qs, head;
+    LF_IN void fetch(const lf_q4_k *b, int s, int half) {
+        qs.fetch(b->qs + s * 16 + half * 16);
+        if (!late) head.fetch(b);
+    }
+    LF_IN void unfold(const lf_q4_k *b, int s, int half, uint32_t q[8], float *scale, float *bias) {
+        if (late) head.fetch(b);
+        lf_six_bit_scales(head, s + half, scale, bias);
+#pragma unroll
+        for (int i = 0; i < 4; i++) q[i] = qs.get(i) & 0x0f0f0f0fu, q[i + 4] = qs.get(i) >> 4 & 0x0f0f0f0fu;
+    }
+};
+template <bool late> struct lf_share<lf_q5_k, late> {
     enum { shared = 1 };
     lf_aligned<4, 16> qs, qh, head;
+    LF_IN void fetch_block(const lf_q5_k *b, int half) { head.fetch(b), qh.fetch(b->qh + half * 16); }
     LF_IN void fetch(const lf_q5_k *b, int s, int half) {
-        head.fetch(b), qh.fetch(b->qh + half * 16), qs.fetch(b->qs + s * 16 + half * 16);
+        qs.fetch(b->qs + s * 16 + half * 16);
+        if (!late) fetch_block(b, half);
     }
-    LF_IN void unfold(int s, int half, uint32_t q[8], float *scale, float *bias) const {
+    LF_IN void unfold(const lf_q5_k *b, int s, int half, uint32_t q[8], float *scale, float *bias) {
+        if (late) fetch_block(b, half);
         lf_six_bit_scales(head, s + half, scale, bias);
 #pragma unroll
         for (int i = 0; i < 4; i++) {
@@ -124,17 +159,21 @@ template <> struct lf_share<lf_q5_k> {
         }
     }
 };
-template <> struct lf_share<lf_q3_k> {
+template <bool late> struct lf_share<lf_q3_k, late> {
     enum { shared = 1 };
     lf_aligned<4, 2> qs, hmask;
     uint32_t low, high;
     uint16_t d;
-    LF_IN void fetch(const lf_q3_k *b, int s, int half) {
-        int t = s + half;
-        qs.fetch(b->qs + s / 4 * 32 + half * 16), hmask.fetch(b->hmask + half * 16);
+    LF_IN void fetch_block(const lf_q3_k *b, int t, int half) {
+        hmask.fetch(b->hmask + half * 16);
         low = lf_pair(b->scales + 2 * t % 8), high = lf_pair(b->scales + 8 + 2 * t % 4), d = b->d;
     }
-    LF_IN void unfold(int s, int half, uint32_t q[8], float *scale, float *) const {
+    LF_IN void fetch(const lf_q3_k *b, int s, int half) {
+        qs.fetch(b->qs + s / 4 * 32 + half * 16);
+        if (!late) fetch_block(b, s + half, half);
+    }
+    LF_IN void unfold(const lf_q3_k *b, int s, int half, uint32_t q[8], float *scale, float *) {
+        if (late) fetch_block(b, s + half, half);
         lf_q3_scales(low, high, d, s + half, scale);
 #pragma unroll
         for (int i = 0; i < 4; i++) {
@@ -149,7 +188,8 @@ template <class Block, int COLUMNS> struct lf_many_room {
     enum {
         w = LF_TILE * LF_TILE_ROW, x = COLUMNS * LF_TILE_ROW, scales = 2 * lf_of<Block>::groups * LF_TILE * 4,
         biases = lf_of<Block>::biased ? scales : 0, metas = COLUMNS * 16, stage = w + x + scales + biases + metas, bytes = 2 * stage,
-        blocks = LF_SM < 800 && bytes > 32 << 10 ? 1 : 2 /* of threads, as shared memory can hold */
+        /* Of threads, as shared memory can hold; narrow tiles compute little between two steps, and wait in turn. */
+        blocks = LF_SM < 800 ? (bytes > 32 << 10 ? 1 : 2) : COLUMNS < 64 ? 3 : 2
     };
 };
 
@@ -159,7 +199,7 @@ LF_KERNEL void __launch_bounds__(LF_MANY_THREADS, (lf_many_room<Block, COLUMNS>:
     typedef lf_of<Block> of;
     typedef lf_many_room<Block, COLUMNS> room_of;
     typedef lf_tile_of<COLUMNS> tile_of;
-    enum { FM = tile_of::FM, FN = tile_of::FN, per_block = of::values / 32, G = of::groups };
+    enum { FM = tile_of::FM, FN = tile_of::FN, per_block = of::values / 32, G = of::groups, late = COLUMNS >= 64 };
     LF_SHARED(room);
     lf_tile_place at;
     if (!lf_find_tile(p, COLUMNS, &at)) return;
@@ -170,7 +210,7 @@ LF_KERNEL void __launch_bounds__(LF_MANY_THREADS, (lf_many_room<Block, COLUMNS>:
     /* This thread's share of weights: of row t / 2, half of every step's. */
     int my_row = first_row + t / 2 < p.few.parts[0].n ? first_row + t / 2 : p.few.parts[0].n - 1, half = t % 2;
     const Block *blocks = (const Block *)(at.w + my_row * p.few.row_bytes);
-    lf_share<Block> share;
+    lf_share<Block, late> share; /* narrow tiles have registers, and little to do while they wait */
     auto fetch_weights = [&](int step) {
         int s = lf_fresh(share.shared ? 2 * step : 2 * step + half);
         if (s < slices) share.fetch(blocks + s / per_block, s % per_block, half);
@@ -180,7 +220,7 @@ LF_KERNEL void __launch_bounds__(LF_MANY_THREADS, (lf_many_room<Block, COLUMNS>:
         if (s >= slices) return;
         uint32_t q[8];
         float scale[G], bias[G];
-        share.unfold(s % per_block, half, q, scale, bias);
+        share.unfold(blocks + s / per_block, s % per_block, half, q, scale, bias);
         uint4 *to = (uint4 *)(stage + t / 2 * LF_TILE_ROW) + (share.shared ? half : 2 * half);
         to[0] = make_uint4(q[0], q[1], q[2], q[3]);
         to[share.shared ? 2 : 1] = make_uint4(q[4], q[5], q[6], q[7]);
@@ -208,12 +248,7 @@ LF_KERNEL void __launch_bounds__(LF_MANY_THREADS, (lf_many_room<Block, COLUMNS>:
     };
 
     float sums[FM][FN][4];
-#pragma unroll
-    for (int i = 0; i < FM; i++)
-#pragma unroll
-        for (int j = 0; j < FN; j++)
-#pragma unroll
-            for (int v = 0; v < 4; v++) sums[i][j][v] = 0.0f;
+    lf_clear_tile<FM, FN>(sums);
 
     fetch_weights(0);
     copy_columns(0, room);
@@ -273,7 +308,13 @@ LF_KERNEL void __launch_bounds__(LF_MANY_THREADS, (lf_many_room<Block, COLUMNS>:
         }
         if (step + 1 < steps) store_weights(step + 1, next);
     }
-    lf_put_tile<FM, FN>(p, at, sums, first_row + warp_row, warp_column);
+    if (late && share.shared) {
+        lf_find_columns_again(p, COLUMNS, &at);
+        int warp = lf_fresh_thread() / LF_WARP, row = lf_fresh((int)blockIdx.x) * LF_TILE + warp / tile_of::across * FM * 16;
+        lf_put_tile<FM, FN>(p, at, sums, row, warp % tile_of::across * FN * 8);
+    } else {
+        lf_put_tile<FM, FN>(p, at, sums, first_row + warp_row, warp_column);
+    }
 }
 
 /* Columns a tile: wide ones where enough of them keep the card busy. */

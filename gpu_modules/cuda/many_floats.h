@@ -125,12 +125,7 @@ LF_KERNEL void __launch_bounds__(LF_FLOAT_THREADS, 2) lf_many_floats(lf_many p, 
         lf_copy_commit();
     };
     float sums[FM][FN][4];
-#pragma unroll
-    for (int i = 0; i < FM; i++)
-#pragma unroll
-        for (int j = 0; j < FN; j++)
-#pragma unroll
-            for (int v = 0; v < 4; v++) sums[i][j][v] = 0.0f;
+    lf_clear_tile<FM, FN>(sums);
     for (int i = 0; i < STAGES - 1; i++) copy(i);
     for (int step = 0; step < all; step++) {
         lf_copy_wait<STAGES - 2>();

@@ -127,6 +127,10 @@ def test_experts_that_nobody_chose(card):
     check(card, cases.experts("q4_k", False, t=90, m=1, e=3, n=33))
 
 
+def test_more_experts_than_threads_sort(card):
+    check(card, cases.experts("q8_0", True, t=20, m=3, e=1100, n=9, k=64))
+
+
 def test_routing(card):
     for case in cases.routing():
         check(card, case)
@@ -196,6 +200,17 @@ def test_attention_of_every_head_size(card, size):
     for rows, heads, kv in ((1, 8, 1), (2, 4, 4), (30, 6, 2)):
         for case in list(cases.attention(rows, (heads, kv, size, size, "f2")))[:3]:
             check(card, case, HALF)
+
+
+@pytest.mark.parametrize("shape", [(8, 2, 64, 64, "f2"), (4, 2, 256, 256, "f2"), (4, 4, 40, 24, "f4")])
+def test_attention_of_short_texts_in_a_long_cache(card, shape):
+    """Sequences share out the pages that they have, however many they may come to have."""
+    for rows in (1, 30):
+        *operands, pages, where = cases.sequences(rng_of("short", rows), rows, *shape)
+        long = np.pad(pages, ((0, 0), (0, 200)))
+        for attrs in ({}, {"window": 9}):
+            coarse = HALF if shape[-1] == "f2" else 0.0
+            check(card, Case("attention", (*operands, long, where), {"scale": 0.125} | attrs, 2e-5), coarse)
 
 
 def test_attention_of_rows_that_see_nothing(card):
