@@ -45,11 +45,16 @@ def logits(path, ids, offload=None, step=64, **options):
         return np.concatenate([head, opened.feed(session, ids[-4:], 1)])
 
 
+def distance(ours, others):
+    """Root mean square of what differs, but for what all of a row's logits have in common."""
+    difference = ours - others
+    difference -= difference.mean(-1, keepdims=True)
+    return np.sqrt((difference**2).mean())
+
+
 def agrees(ours, cpu):
     """Logits are as near to the CPU's as another engine's, and best choices differ only at near ties."""
-    difference = ours - cpu
-    difference -= difference.mean(-1, keepdims=True)
-    rms = np.sqrt((difference**2).mean())
+    rms = distance(ours, cpu)
     every = np.arange(len(cpu))
     gap = cpu.max(-1) - cpu[every, ours.argmax(-1)]
     print(f"rms {rms:.4f}, {np.count_nonzero(gap)} of {len(cpu)} choices differ, at gaps up to {gap.max():.3f}")
@@ -129,9 +134,21 @@ def test_long_texts(ready, smollm2, of_cpu, name, layers):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("cache", [("q8_0", "q8_0"), ("q4_0", "f16"), ("f32", "f32")])
+@pytest.mark.parametrize("cache", [("q8_0", "q8_0"), ("f32", "f32")])
 def test_formats_of_the_cache(ready, smollm2, of_cpu, cache):
     compare(ready, smollm2, of_cpu, 999, count=40, cache=cache)
+
+
+@pytest.mark.long
+def test_a_coarse_cache_loses_no_more_than_on_the_cpu(ready, smollm2, of_cpu):
+    """Keys of four bits move logits more than engines differ (0.74): both are held against half floats."""
+    coarse = ("q4_0", "f16")
+    exact, cpu = of_cpu("fact", 40, ("f16", "f16")), of_cpu("fact", 40, coarse)
+    ours = logits(smollm2, tokens("fact", 40), Offload(gpu.opened(ready), 999), cache_types=coarse)
+    lost, lost_here = distance(cpu, exact), distance(ours, exact)
+    print(f"lost {lost_here:.4f}, on the CPU {lost:.4f}; apart {distance(ours, cpu):.4f}")
+    assert lost_here < 1.2 * lost
+    assert distance(ours, cpu) < lost
 
 
 @pytest.mark.long
