@@ -95,10 +95,16 @@ def _nvcc_attempts(compiler, architectures):
     common = ["-std=c++17", "-O3", "--shared", "-Xcompiler", "-fPIC,-fvisibility=hidden", *_wheel_flags(compiler.path)]
     release = re.search(r"release (\d+)\.(\d+)", ask([compiler.path, "--version"]))
     if release and (int(release[1]), int(release[2])) >= (12, 2):
-        common += ["--split-compile=0", "--threads=0"]  # on all processors
+        common += on_all_processors(architectures)
     exact = [word for arch in architectures for word in _gencode(arch)]
     yield "the card's own instructions", [*common, *exact]
     yield "PTX, which the driver translates", [*common, f"-arch=compute_{_newest(compiler, architectures)}"]
+
+
+def on_all_processors(architectures):
+    """Flags for an nvcc from 12.2 on. The newest cards' code is compiled in whole: in parts registers run out."""
+    newest = max(int(arch.partition("_")[2]) for arch in architectures)
+    return ["--threads=0", *(["--split-compile=0"] if newest < 100 else [])]
 
 
 def _gencode(architecture):

@@ -79,8 +79,13 @@ template <class Block> LF_DEV float lf_add_slice(const uint32_t q[8], const floa
     return sum;
 }
 
+/* Blocks of threads at once: a fifth would cost registers that eight columns need on the newest cards. */
+template <int COLUMNS> struct lf_few_blocks {
+    enum { at_once = COLUMNS == 8 && LF_SM >= 1000 ? 4 : 5 };
+};
+
 template <class Block, int COLUMNS, int ROWS>
-LF_KERNEL void __launch_bounds__(LF_FEW_WARPS *LF_WARP, 5) lf_few_columns(lf_few p) {
+LF_KERNEL void __launch_bounds__(LF_FEW_WARPS *LF_WARP, lf_few_blocks<COLUMNS>::at_once) lf_few_columns(lf_few p) {
     typedef lf_of<Block> of;
     enum { per_block = of::values / 32, bytes = lf_chunk<Block>::bytes, stage = lf_chunk<Block>::stage, all = ROWS * LF_STAGES * stage };
     LF_SHARED(room);

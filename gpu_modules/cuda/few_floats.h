@@ -26,7 +26,7 @@ LF_DEV float lf_one(const lf_bf16 *w) { return lf_float((uint32_t)w->x << 16); }
 
 /* Wide: rows of weights and of x begin on multiples of 16 bytes; the last values of a row are taken one by one. */
 template <class Value, int COLUMNS, bool wide>
-LF_KERNEL void __launch_bounds__(LF_FEW_WARPS *LF_WARP) lf_few_floats(lf_few p) {
+LF_KERNEL void __launch_bounds__(LF_FEW_WARPS *LF_WARP, 4) lf_few_floats(lf_few p) {
     lf_begin();
     int row = (int)blockIdx.x * LF_FEW_WARPS + lf_warp(), lane = lf_lane();
     const lf_part &mine = p.parts[0];

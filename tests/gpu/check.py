@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from gpu_modules.compilers import on_all_processors
 from runtime import build
 
 from .compiled import GPU, ROOT, nvcc
@@ -19,8 +20,7 @@ ALL_CUDA = ["sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120", "co
 HIP = ["gfx906", "gfx90a", "gfx1030"]
 NO_LIBRARY = ["gfx1100"]  # Debian's device library does not know it: compiled to its assembler, not linked
 HOT = ("lf_few_columns", "lf_few_floats", "lf_many_columns", "lf_many_floats", "lf_flash")
-NVCC = ["-std=c++17", "-O3", "-c", "--split-compile=0", "-Werror", "all-warnings", "-Xcompiler", "-fPIC,-Wall",
-        "--resource-usage"]  # fmt: skip
+NVCC = ["-std=c++17", "-O3", "-c", "-Werror", "all-warnings", "-Xcompiler", "-fPIC,-Wall", "--resource-usage"]
 HIPCC = ["-x", "hip", "-std=c++17", "-O3", "-fPIC", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter",
          "-Wno-unused-result", "-Wno-pass-failed", "-Wno-unused-command-line-argument"]  # fmt: skip
 
@@ -59,7 +59,7 @@ def plain(names):
 
 def cuda(architecture, folder):
     """Compile for one NVIDIA architecture; returns how many hot kernels spill."""
-    report, took = compile([str(nvcc()), *NVCC, f"-arch={architecture}"], folder)
+    report, took = compile([str(nvcc()), *NVCC, *on_all_processors([architecture]), f"-arch={architecture}"], folder)
     rows = list(kernels(report))
     bad = 0
     print(f"{architecture}: {took:.0f} s, {len(rows)} kernels")

@@ -174,6 +174,17 @@ def test_amd_cards_are_read_from_the_kernels_topology(tmp_path):
         drivers.amd({}, str(tmp_path / "none"))
 
 
+@pytest.mark.parametrize(("architectures", "parts"), [("sm_80,sm_90", True), ("sm_90,sm_120", False)])
+def test_the_newest_cards_code_is_compiled_in_whole(machine, tmp_path, architectures, parts):
+    env = machine("")
+    fakes.compiler(tmp_path, f'/bin/cp {modules.test_module()} "$OUT"', name="nvcc", version="release 13.0")
+    tool = [sys.executable, "-m", "llamafile.freeze.prebuilt"]
+    done = run("--architectures", architectures, "--output", tmp_path / "out", env=env, program=tool)
+    assert done.returncode == 0, done.stderr
+    typed = (tmp_path / "runs").read_text()
+    assert "--threads=0" in typed and ("--split-compile=0" in typed) == parts
+
+
 def test_prebuilt_modules_serve_machines_without_a_compiler(machine, tmp_path):
     env = machine(f'/bin/cp {modules.test_module()} "$OUT"')
     tool = [sys.executable, "-m", "llamafile.freeze.prebuilt"]
