@@ -58,7 +58,7 @@ static void lf_matmul_ids(const lf_call *call, const lf_matmul_ids_args *a) {
         for (int64_t i = 0; i < (int64_t)t * m; i++) {
             lf_view w = lf_expert(a->w, ((const int32_t *)a->ids->data)[i]);
             lf_float_product p = {w.data, lf_bytes(w.dtype, w.stride[1]), lf_row(a->x, shared ? i / m : i), 0, lf_row(a->out0, i),
-                                  0, k, 1};
+                                  0, k, 1, 0};
             lf_float_each(w.dtype, &p, begin, end);
         }
     }

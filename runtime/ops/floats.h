@@ -50,14 +50,16 @@ typedef struct {
     float *out;
     int64_t out_stride;
     int32_t k, t;
+    int64_t jump; /* bytes from the end of a turn's rows to those that the same thread is likely to take next */
 } lf_float_product;
 
 /* Sums of a tile's rows x columns, lanes not yet added. Each has an accumulator of its own, so a tile's size changes no bit. */
 typedef lf_vf lf_float_sums[LF_FLOAT_ROWS][LF_FLOAT_COLUMNS];
 
-/* Add `count` values of k to a tile's sums, or begin them; weight rows are `stride` bytes apart, a row's vectors `step`. */
+/* Add `count` values of k to a tile's sums, or begin them; weight rows are `stride` bytes apart, a row's vectors `step`.
+   Meanwhile as many bytes are asked for at `ask`, if that is somewhere: between the loads, as a burst would hold these up. */
 LF_INLINE void lf_float_tile(int dtype, const char *w, int64_t stride, int64_t step, const float *x, int64_t x_stride,
-                             int32_t count, lf_float_sums sums, int begin, int rows, int columns) {
+                             int32_t count, lf_float_sums sums, int begin, int rows, int columns, const char *ask) {
     lf_vf acc[LF_FLOAT_ROWS * LF_FLOAT_COLUMNS];
 #pragma GCC unroll 4
     for (int r = 0; r < rows; r++)
@@ -65,6 +67,8 @@ LF_INLINE void lf_float_tile(int dtype, const char *w, int64_t stride, int64_t s
         for (int c = 0; c < columns; c++) acc[r * columns + c] = begin ? lf_set(0) : sums[r][c];
     for (int32_t i = 0; i + LF_W <= count; i += LF_W, w += step) {
         lf_vf v[LF_FLOAT_ROWS];
+        if (ask)
+            for (int64_t b = 0; b < rows * step; b += 64, ask += 64) __builtin_prefetch(ask, 0, 3);
 #pragma GCC unroll 4
         for (int r = 0; r < rows; r++) v[r] = lf_load_weight(dtype, w + r * stride, 0);
 #pragma GCC unroll 6
@@ -95,12 +99,18 @@ static __attribute__((noinline)) void lf_float_finish(int dtype, const lf_float_
     }
 }
 
+/* The rows that this thread comes to when it is at `row`. A row is too short for the processor to foresee much of the next. */
+LF_INLINE const char *lf_rows_after(const lf_float_product *p, int64_t row) {
+    return p->w + row * p->stride + (row % LF_ROWS_A_TURN ? 0 : p->jump);
+}
+
 /* A tile from the weights as they lie in memory. */
 LF_INLINE void lf_float_direct(int dtype, const lf_float_product *p, int64_t row, int32_t column, int rows, int columns) {
     lf_float_sums sums;
     int64_t step = LF_W * (dtype == LF_F32 ? 4 : 2);
+    const char *ask = rows == LF_FLOAT_ROWS && !column ? lf_rows_after(p, row + rows) : 0; /* later columns find the rows near */
     lf_float_tile(dtype, p->w + row * p->stride, p->stride, step, p->x + column * p->x_stride, p->x_stride, p->k, sums, 1, rows,
-                  columns);
+                  columns, ask);
     lf_float_finish(dtype, p, row, column, sums, rows, columns);
 }
 
@@ -139,7 +149,7 @@ LF_INLINE void lf_float_pass(int dtype, const lf_float_product *p, const float *
         for (int64_t r = begin; r + LF_FLOAT_ROWS <= end; r += LF_FLOAT_ROWS, w += whole * group) {
             lf_vf(*at)[LF_FLOAT_COLUMNS] = sums[(r - begin) / LF_FLOAT_ROWS];
             lf_float_tile(LF_F32, w, vector, LF_FLOAT_ROWS * vector, p->x + column * p->x_stride + k, p->x_stride, count, at,
-                          !k, LF_FLOAT_ROWS, columns);
+                          !k, LF_FLOAT_ROWS, columns, 0);
             if (k + LF_STRETCH >= whole) lf_float_finish(dtype, p, r, column, at, LF_FLOAT_ROWS, columns);
         }
     }
@@ -173,7 +183,8 @@ static __attribute__((noinline)) void lf_float_many(int dtype, const lf_float_pr
 static void lf_float_turns(const lf_call *call, const lf_matmul_args *a) {
     int dtype = a->w->dtype;
     lf_float_product p = {a->w->data, lf_bytes(dtype, a->w->stride[1]), a->x->data, a->x->stride[1], a->out0->data,
-                          a->out0->stride[1], a->w->ne[0], a->x->ne[1]};
+                          a->out0->stride[1], a->w->ne[0], a->x->ne[1], 0};
+    p.jump = (call->threads - 1) * LF_ROWS_A_TURN * p.stride;
     int64_t n = a->w->ne[1];
     for (int64_t turn; (turn = lf_take(call)) * LF_ROWS_A_TURN < n;) {
         int64_t begin = turn * LF_ROWS_A_TURN, end = begin + LF_ROWS_A_TURN < n ? begin + LF_ROWS_A_TURN : n;
