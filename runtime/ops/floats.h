@@ -108,7 +108,7 @@ LF_INLINE const char *lf_rows_after(const lf_float_product *p, int64_t row) {
 LF_INLINE void lf_float_direct(int dtype, const lf_float_product *p, int64_t row, int32_t column, int rows, int columns) {
     lf_float_sums sums;
     int64_t step = LF_W * (dtype == LF_F32 ? 4 : 2);
-    const char *ask = rows == LF_FLOAT_ROWS && !column ? lf_rows_after(p, row + rows) : 0; /* later columns find the rows near */
+    const char *ask = rows == LF_FLOAT_ROWS && !column ? lf_rows_after(p, row + rows) : 0; /* later columns find them near */
     lf_float_tile(dtype, p->w + row * p->stride, p->stride, step, p->x + column * p->x_stride, p->x_stride, p->k, sums, 1, rows,
                   columns, ask);
     lf_float_finish(dtype, p, row, column, sums, rows, columns);
