@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import click
@@ -89,16 +89,9 @@ def convert(model: str, output: str | None, engine_path: str | None, arguments: 
             raise LlamafileError(f"{box.label}: has no engine in it; name an executable llamafile by --engine")
         weights = _weights(model, stack, repack)
         _check_space(target, box, weights.size)
-        temporary = os.path.join(os.path.dirname(target) or ".", f".{os.path.basename(target)}.{os.getpid()}")
-        try:
+        with _replacing(target) as temporary:
             _assemble(temporary, box, weights, _args(weights, arguments))
             _try_out(temporary, weights.model)
-            os.replace(temporary, target)
-        except OSError as problem:
-            raise LlamafileError(f"{target}: cannot be written: {problem.strerror}; choose another by -o") from None
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
     print(f"{target}: {os.stat(target).st_size:,} bytes; run it as {_as_command(target)}", file=sys.stderr)
     return target
 
@@ -109,23 +102,30 @@ def _write_gguf(model: str, target: str, arguments: Sequence[str] | None, repack
 
     if arguments is not None:
         raise LlamafileError(f"{target}: a GGUF file holds no default arguments; name it .llamafile, or leave them out")
-    temporary = os.path.join(os.path.dirname(target) or ".", f".{os.path.basename(target)}.{os.getpid()}")
     with locate.open_model(model) as file:
         if len(file.mappings) > 1:
             raise LlamafileError(f"{target}: {model} has {len(file.mappings)} parts, which only a llamafile takes; "
                                  "name it .llamafile")
-        try:
-            with open(temporary, "xb") as out, bar(file.mappings[0].length) as progress:
-                for piece in layout.file_bytes(file, 0, repack):
-                    progress(out.write(piece))
-            os.replace(temporary, target)
-        except OSError as problem:
-            raise LlamafileError(f"{target}: cannot be written: {problem.strerror}; choose another by -o") from None
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
+        with (_replacing(target) as temporary, open(temporary, "xb") as out,
+              bar(file.mappings[0].length) as progress):  # fmt: skip
+            for piece in layout.file_bytes(file, 0, repack):
+                progress(out.write(piece))
     print(f"{target}: {os.stat(target).st_size:,} bytes of GGUF", file=sys.stderr)
     return target
+
+
+@contextlib.contextmanager
+def _replacing(target: str) -> Iterator[str]:
+    """Hand out a name beside the target; what is written there becomes the target, and a failure leaves nothing."""
+    temporary = os.path.join(os.path.dirname(target) or ".", f".{os.path.basename(target)}.{os.getpid()}")
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    except OSError as problem:
+        raise LlamafileError(f"{target}: cannot be written: {problem.strerror}; choose another by -o") from None
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
 
 
 def _split(argv: list[str]) -> tuple[list[str], list[str] | None]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -11,9 +9,6 @@ from runtime import cpu
 from tests.engine import opened
 from tests.oracles import tiny, tiny_gguf
 
-#: The smallest models whose rows are whole blocks of 256.
-WIDE = {name: dataclasses.replace(tiny.MODELS[name], name=f"{name}-wide", width=256, ff=256, head_size=64)
-        for name in ("llama", "mixtral")}
 FORMATS = (*tiny_gguf.ENCODED, *tiny_gguf.DECODED)
 IDS = tiny.tokens(24)
 #: Share of the logits' spread by which a model with 8-bit activations may differ; llama.cpp differs by 0.009 to 0.031.
@@ -27,8 +22,8 @@ def pair(tmp_path_factory):
 
     def give(model, kind):
         if (model, kind) not in made:
-            path = tiny_gguf.write(WIDE[model], folder / f"{model}.{kind}.gguf", kind)
-            twin = tiny_gguf.write(WIDE[model], folder / "twin.gguf", kind, twin=True)
+            path = tiny_gguf.write(tiny.WIDE[model], folder / f"{model}.{kind}.gguf", kind)
+            twin = tiny_gguf.write(tiny.WIDE[model], folder / "twin.gguf", kind, twin=True)
             made[model, kind] = path, opened.run(twin, IDS)
         return made[model, kind]
 
@@ -37,7 +32,7 @@ def pair(tmp_path_factory):
 
 @pytest.mark.parametrize("set_name", cpu.available())
 @pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.parametrize("model", WIDE)
+@pytest.mark.parametrize("model", tiny.WIDE)
 def test_near_the_decoded_values(pair, model, kind, set_name):
     """Positions differ by the activations' rounding alone."""
     path, twin = pair(model, kind)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -18,8 +16,6 @@ from tests.engine import opened
 from tests.gpu import modules
 from tests.oracles import tiny, tiny_gguf
 
-WIDE = {name: dataclasses.replace(tiny.MODELS[name], name=f"{name}-wide", width=256, ff=256, head_size=64)
-        for name in ("llama", "mixtral")}
 KINDS = tuple(kind for kind in (*tiny_gguf.ENCODED, *tiny_gguf.DECODED) if kind not in ("F16", "BF16"))
 IDS = tiny.tokens(24)
 
@@ -39,7 +35,7 @@ def pair(tmp_path_factory):
 
     def give(model, kind):
         if (model, kind) not in made:
-            path = tiny_gguf.write(WIDE[model], folder / f"{model}.{kind}.gguf", kind)
+            path = tiny_gguf.write(tiny.WIDE[model], folder / f"{model}.{kind}.gguf", kind)
             made[model, kind] = path, relaid(path, folder / f"{model}.{kind}.r16.gguf", True)
         return made[model, kind]
 
@@ -53,7 +49,7 @@ def laid(file):
 
 @pytest.mark.parametrize("set_name", cpu.available())
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("model", WIDE)
+@pytest.mark.parametrize("model", tiny.WIDE)
 def test_the_same_bits(pair, model, kind, set_name):
     plain, other = pair(model, kind)
     with open_path(other) as file:
@@ -64,7 +60,7 @@ def test_the_same_bits(pair, model, kind, set_name):
         assert np.array_equal(opened.run(other, IDS, step=1, n_threads=3), want)
 
 
-@pytest.mark.parametrize("model", WIDE)
+@pytest.mark.parametrize("model", tiny.WIDE)
 def test_laid_out_in_memory(pair, model, monkeypatch):
     monkeypatch.setattr("llamafile.gguf.repack.PIECE", 10000)
     plain, _ = pair(model, "Q4_K")
@@ -81,7 +77,7 @@ def test_laid_out_in_memory(pair, model, monkeypatch):
 
 @pytest.mark.parametrize("layers", [1, 999])
 @pytest.mark.parametrize("kind", ["Q4_0", "Q6_K"])
-@pytest.mark.parametrize("model", WIDE)
+@pytest.mark.parametrize("model", tiny.WIDE)
 def test_cards_get_plain_rows(pair, model, kind, layers, monkeypatch):
     monkeypatch.setattr(layout, "PIECE", 10000)
     plain, other = pair(model, kind)

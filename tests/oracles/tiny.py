@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,10 @@ MODELS: dict[str, Tiny] = {tiny.name: tiny for tiny in (
     Tiny("gemma3", "gemma3", layers=7, head_size=32, kv_heads=1, tied=True, theta=1e6, eps=1e-6, window=8,
          scaling={"type": "linear", "factor": 8.0}),
 )}
+
+#: The smallest models whose rows are whole blocks of 256.
+WIDE = {name: replace(MODELS[name], name=f"{name}-wide", width=256, ff=256, head_size=64)
+        for name in ("llama", "mixtral")}
 
 
 def tokens(count: int = TOKENS) -> list[int]:
