@@ -14,6 +14,8 @@ typedef uint16_t lf_loose16 __attribute__((aligned(1), may_alias));
 typedef uint32_t lf_loose32 __attribute__((aligned(1), may_alias));
 
 #define LF_BATCH 8 /* groups whose scales are collected before they are converted: the stores must have left by then */
+#define LF_STRIP 8 /* blocks of a strip: of any even size they fill whole sixteens, and no more than LF_CHUNK values */
+#define LF_STRIP_DWORDS (LF_STRIP * 34 / 4)
 
 /* 16 bytes each of rows 0, 4, 8, 12 (or 0, 4). */
 LF_INLINE lf_iv lf_quad(const char *p, int64_t four) {
@@ -44,6 +46,17 @@ LF_INLINE void lf_sixteen(const char *p, int64_t stride, lf_iv v[4]) {
     v[2] = LF_LANE_OP(unpacklo_epi64)(ab, cd), v[3] = LF_LANE_OP(unpackhi_epi64)(ab, cd);
 }
 
+/* The bytes 2 and 3 of each dword of `low`, then 0 and 1 of `high`. */
+LF_INLINE lf_iv lf_i_funnel(lf_iv low, lf_iv high) {
+#if LF_IW == 16
+    return _mm512_rol_epi32(_mm512_mask_mov_epi16(high, 0xaaaaaaaa, low), 16);
+#else
+    __m256i turn = _mm256_setr_epi8(2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13,
+                                    2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+    return _mm256_shuffle_epi8(_mm256_blend_epi16(high, low, 0xaa), turn);
+#endif
+}
+
 /* Where a loader takes its blocks from: LF_IW plain rows, or as many lanes of a panel that is laid out (quants/laid_out.py).
    All but the pointers are constants when the loader is compiled. */
 typedef struct {
@@ -53,7 +66,21 @@ typedef struct {
     int laid, size, odds, lead; /* bytes of a block; how many fill no dword, and how many of these stand in front */
     int natural;                /* small signed values are given as q + offset, as no panel will be read by others */
     lf_asked ask;
+    const lf_iv *strip; /* plain blocks that have been read whole, or 0: their dwords, of every row */
+    int begins;         /* where in the strip the block at hand begins: a constant, as the dwords are registers */
 } lf_source;
+
+/* Read what the block at `begins` of a strip has beyond the sixteens that those before it have. */
+LF_INLINE void lf_read_strip(const lf_source *s, lf_iv dwords[]) {
+#pragma GCC unroll 4
+    for (int i = (s->begins + 15) / 16 * 16; i < s->begins + s->size; i += 16) lf_sixteen(s->at + i, s->stride, dwords + i / 4);
+}
+
+/* Four bytes of every row's block from `byte` on, which is even. */
+LF_INLINE lf_iv lf_strip_four(const lf_source *s, int byte) {
+    const lf_iv *at = s->strip + (s->begins + byte) / 4;
+    return (s->begins + byte) % 4 ? lf_i_funnel(at[0], at[1]) : at[0];
+}
 
 /* Go on by n blocks. */
 LF_INLINE void lf_advance(lf_source *s, int64_t n) {
@@ -74,7 +101,10 @@ LF_INLINE lf_iv lf_laid(const lf_source *s, int byte) { return lf_i_load(s->at +
 
 /* 16 bytes of every row's block from `byte` on, as lf_sixteen gives them. */
 LF_INLINE void lf_sixteen_of(const lf_source *s, int byte, lf_iv v[4]) {
-    if (!s->laid) lf_sixteen(s->at + byte, s->stride, v);
+    if (!s->laid && !s->strip) lf_sixteen(s->at + byte, s->stride, v);
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++)
+        if (s->strip) v[j] = lf_strip_four(s, byte + 4 * j);
     for (int j = 0; s->laid && j < 4; j++) v[j] = lf_laid(s, byte + 4 * j);
 }
 
@@ -151,6 +181,8 @@ typedef struct {
     char *values;
     float *scale, *bias;
     int summed, group, biased, wide, shift;
+    int begun; /* whether dots begin at a multiple of the activations' sum: asking for biased and wide here went through memory */
+    int skip;  /* blocks to come that were added before */
     const lf_a8_block *x;
     lf_iv dot[16]; /* of each group of a block */
     lf_if s[16], m[16], acc;
@@ -163,7 +195,7 @@ LF_INLINE void lf_begin(lf_sink *to, int block) {
     for (int g = 0; g < block / to->group; g++) {
         const lf_a8_block *x = to->x + g * to->group / 32;
         int32_t total = to->group == 32 ? x->total32 : x->total16[g % 2];
-        to->dot[g] = to->biased || to->wide ? lf_i_zero() : lf_i_set(total >> to->shift);
+        to->dot[g] = to->begun ? lf_i_set(total >> to->shift) : lf_i_zero();
     }
 }
 
@@ -213,6 +245,7 @@ LF_INLINE void lf_end(lf_sink *to, int block) {
     }
 #pragma GCC unroll 16
     for (int g = 0; g < groups; g++) {
+        if (to->skip > 0) continue;
         const lf_a8_block *x = to->x + g * to->group / 32;
         to->acc = lf_if_fma(lf_if_of(to->dot[g]), to->s[g] * lf_if_set(x->scale), to->acc);
         if (to->biased) to->acc = lf_if_fma(to->m[g], lf_if_set(to->group == 32 ? x->sum32 : x->sum16[g % 2]), to->acc);
@@ -220,36 +253,54 @@ LF_INLINE void lf_end(lf_sink *to, int block) {
     to->x += block / 32;
 }
 
+/* The source of a panel that is laid out. */
+LF_INLINE lf_source lf_panel_source(const char *at, const char *odd, int size, int odds, int lead, lf_asked ask) {
+    return (lf_source){.at = at, .odd = odd, .laid = 1, .size = size, .odds = odds, .lead = lead, .ask = ask};
+}
+
 /* A fast loader: `blocks` blocks of LF_IW rows into a panel, scales and biases as [group][row]; meanwhile as many bytes are
-   asked for. `offset`: what the panel adds to q (lf_loader). One text makes three: of plain rows, of a panel that is
-   laid out, and of such a panel with one column. */
+   asked for. `offset`: what the panel adds to q (lf_loader). One text makes four: of plain rows, of a panel that is
+   laid out, and of both with one column. */
 #define LF_FILL(name, NAME, offset)                                                                            \
     enum { lf_offset_##name = offset, lf_wide_##name = !LF_VNNI && offset == 128,                              \
+           lf_begun_##name = !LF_BIASED_##NAME && !lf_wide_##name,                                             \
            lf_shift_##name = offset ? 7 - __builtin_ctz(offset + !offset) : 0 };                               \
     LF_INLINE void lf_load_any_##name(lf_source from, lf_sink *to, int64_t blocks);                            \
     static void lf_fill_##name(const char *at, LF_UNUSED const char *odd, int64_t stride, int64_t blocks,      \
                                char *values, float *scale, float *bias, lf_asked ask) {                        \
-        lf_source from = {at, at, stride, 0, sizeof(lf_##name), LF_ODDS_##NAME, LF_LEAD_##NAME, 0, ask};       \
+        lf_source from = {.at = at, .odd = at, .stride = stride, .size = sizeof(lf_##name), .ask = ask};       \
         lf_sink to = {.values = values, .scale = scale, .bias = bias, .group = LF_GROUP_##NAME,                \
                       .biased = LF_BIASED_##NAME};                                                             \
         lf_load_any_##name(from, &to, blocks);                                                                 \
     }                                                                                                          \
     static void lf_fill_laid_##name(const char *at, const char *odd, LF_UNUSED int64_t stride, int64_t blocks, \
                                     char *values, float *scale, float *bias, lf_asked ask) {                   \
-        lf_source from = {at, odd, 0, 1, sizeof(lf_##name), LF_ODDS_##NAME, LF_LEAD_##NAME, 0, ask};           \
+        lf_source from = lf_panel_source(at, odd, sizeof(lf_##name), LF_ODDS_##NAME, LF_LEAD_##NAME, ask);      \
         lf_sink to = {.values = values, .scale = scale, .bias = bias, .group = LF_GROUP_##NAME,                \
                       .biased = LF_BIASED_##NAME};                                                             \
         lf_load_any_##name(from, &to, blocks);                                                                 \
     }                                                                                                          \
-    static void lf_sum_##name(const char *at, const char *odd, int64_t blocks, const lf_a8_block *x,           \
-                              float *out, lf_asked ask) {                                                      \
-        lf_source from = {at, odd, 0, 1, sizeof(lf_##name), LF_ODDS_##NAME, LF_LEAD_##NAME, 1, ask};           \
+    static void lf_sum_##name(const char *at, LF_UNUSED const char *odd, int64_t stride, int64_t blocks,       \
+                              const lf_a8_block *x, float *out, lf_asked ask) {                                \
+        lf_source from = {.at = at, .odd = at, .stride = stride, .size = sizeof(lf_##name), .natural = 1,      \
+                          .ask = ask};                                                                         \
         lf_sink to = {.summed = 1, .group = LF_GROUP_##NAME, .biased = LF_BIASED_##NAME,                       \
-                      .wide = lf_wide_##name, .shift = lf_shift_##name, .x = x, .acc = lf_if_set(0)};          \
+                      .wide = lf_wide_##name, .begun = lf_begun_##name, .shift = lf_shift_##name, .x = x,      \
+                      .acc = lf_if_set(0)};                                                                    \
+        lf_load_any_##name(from, &to, blocks);                                                                 \
+        lf_if_put(out, to.acc);                                                                                \
+    }                                                                                                          \
+    static void lf_sum_laid_##name(const char *at, const char *odd, LF_UNUSED int64_t stride, int64_t blocks,  \
+                                   const lf_a8_block *x, float *out, lf_asked ask) {                           \
+        lf_source from = lf_panel_source(at, odd, sizeof(lf_##name), LF_ODDS_##NAME, LF_LEAD_##NAME, ask);      \
+        from.natural = 1;                                                                                      \
+        lf_sink to = {.summed = 1, .group = LF_GROUP_##NAME, .biased = LF_BIASED_##NAME,                       \
+                      .wide = lf_wide_##name, .begun = lf_begun_##name, .shift = lf_shift_##name, .x = x,      \
+                      .acc = lf_if_set(0)};                                                                    \
         lf_load_any_##name(from, &to, blocks);                                                                 \
         lf_if_put(out, to.acc);                                                                                \
     }                                                                                                          \
     LF_INLINE void lf_load_any_##name(lf_source from, lf_sink *to, int64_t blocks)
-#define LF_FILLS(name) {{lf_fill_##name, lf_fill_laid_##name}, lf_sum_##name, lf_offset_##name}
+#define LF_FILLS(name) {{lf_fill_##name, lf_fill_laid_##name}, {lf_sum_##name, lf_sum_laid_##name}, lf_offset_##name}
 #endif
 #endif

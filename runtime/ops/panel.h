@@ -16,14 +16,15 @@
 typedef void lf_fill(const char *at, const char *odd, int64_t stride, int64_t blocks, char *values, float *scale, float *bias,
                      lf_asked ask);
 
-/* The products of laid-out rows with one column, to out[LF_IW]: no panel is stored. */
-typedef void lf_one_column(const char *at, const char *odd, int64_t blocks, const lf_a8_block *x, float *out, lf_asked ask);
+/* The products of such rows with one column, to out[LF_IW]: no panel is stored. */
+typedef void lf_one_column(const char *at, const char *odd, int64_t stride, int64_t blocks, const lf_a8_block *x, float *out,
+                           lf_asked ask);
 
-/* Fast loaders of plain rows and of laid-out ones, the sums of the latter, and what they add to q of a signed format (a power of two; 128: the values
-   are wide; 0: nothing). */
+/* Fast loaders of plain rows and of laid-out ones, their sums, and what they add to q of a signed format (a power of two; 128: the
+   values are wide; 0: nothing). */
 typedef struct {
     lf_fill *fill[2];
-    lf_one_column *sum;
+    lf_one_column *sum[2];
     int offset;
 } lf_loader;
 
@@ -68,7 +69,7 @@ static lf_form lf_form_of(int dtype) {
     if (dtype < LF_LOADERS && lf_loaders[dtype].fill[0]) {
         const lf_loader *fast = &lf_loaders[dtype];
         form.fill = fast->fill[laid];
-        form.sum = laid ? fast->sum : 0;
+        form.sum = fast->sum[laid];
         form.wide = !LF_VNNI && fast->offset == 128;
         if (!LF_VNNI && fast->offset) form.shift = 7 - __builtin_ctz((unsigned)fast->offset);
     }
