@@ -14,7 +14,7 @@ typedef uint16_t lf_loose16 __attribute__((aligned(1), may_alias));
 typedef uint32_t lf_loose32 __attribute__((aligned(1), may_alias));
 
 #define LF_BATCH 8 /* groups whose scales are collected before they are converted: the stores must have left by then */
-#define LF_STRIP 8 /* blocks of a strip: of any even size they fill whole sixteens, and no more than LF_CHUNK values */
+#define LF_STRIP 8 /* blocks of a strip: of any even size they fill whole sixteens */
 #define LF_STRIP_DWORDS (LF_STRIP * 34 / 4)
 
 /* 16 bytes each of rows 0, 4, 8, 12 (or 0, 4). */
@@ -66,14 +66,25 @@ typedef struct {
     int laid, size, odds, lead; /* bytes of a block; how many fill no dword, and how many of these stand in front */
     int natural;                /* small signed values are given as q + offset, as no panel will be read by others */
     lf_asked ask;
-    const lf_iv *strip; /* plain blocks that have been read whole, or 0: their dwords, of every row */
-    int begins;         /* where in the strip the block at hand begins: a constant, as the dwords are registers */
+    /* Plain blocks, or the beginning of one, that have been read in sixteens, or 0: the dwords of every row. How many bytes these
+       are of a row, and where among them the block at hand begins: constants, as the dwords are registers. */
+    const lf_iv *strip;
+    int reach, begins;
 } lf_source;
 
-/* Read what the block at `begins` of a strip has beyond the sixteens that those before it have. */
-LF_INLINE void lf_read_strip(const lf_source *s, lf_iv dwords[]) {
+/* Read what the block at byte `begins` of a strip has beyond the sixteens that those before it have. */
+LF_INLINE void lf_read_strip(const lf_source *s, int begins, lf_iv dwords[]) {
 #pragma GCC unroll 4
-    for (int i = (s->begins + 15) / 16 * 16; i < s->begins + s->size; i += 16) lf_sixteen(s->at + i, s->stride, dwords + i / 4);
+    for (int i = (begins + 15) / 16 * 16; i < begins + s->size; i += 16) lf_sixteen(s->at + i, s->stride, dwords + i / 4);
+}
+
+/* Read what a block of values has in front of these. */
+LF_INLINE void lf_read_head(const lf_source *s, lf_iv dwords[4]) { lf_sixteen(s->at, s->stride, dwords); }
+
+/* A source as it is at a block of what has been read. */
+LF_INLINE lf_source lf_in_strip(lf_source s, const lf_iv *dwords, int reach, int begins) {
+    s.strip = dwords, s.reach = reach, s.begins = begins;
+    return s;
 }
 
 /* Four bytes of every row's block from `byte` on, which is even. */
@@ -101,11 +112,12 @@ LF_INLINE lf_iv lf_laid(const lf_source *s, int byte) { return lf_i_load(s->at +
 
 /* 16 bytes of every row's block from `byte` on, as lf_sixteen gives them. */
 LF_INLINE void lf_sixteen_of(const lf_source *s, int byte, lf_iv v[4]) {
-    if (!s->laid && !s->strip) lf_sixteen(s->at + byte, s->stride, v);
+    if (!s->laid && (!s->strip || byte + 16 > s->reach - s->begins)) {
+        lf_sixteen(s->at + byte, s->stride, v);
+        return;
+    }
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; j++)
-        if (s->strip) v[j] = lf_strip_four(s, byte + 4 * j);
-    for (int j = 0; s->laid && j < 4; j++) v[j] = lf_laid(s, byte + 4 * j);
+    for (int j = 0; j < 4; j++) v[j] = s->laid ? lf_laid(s, byte + 4 * j) : lf_strip_four(s, byte + 4 * j);
 }
 
 /* Scales of plain rows lie too far apart for vector loads, so they are collected one by one, [block][row], and converted later,
@@ -182,7 +194,6 @@ typedef struct {
     float *scale, *bias;
     int summed, group, biased, wide, shift;
     int begun; /* whether dots begin at a multiple of the activations' sum: asking for biased and wide here went through memory */
-    int skip;  /* blocks to come that were added before */
     const lf_a8_block *x;
     lf_iv dot[16]; /* of each group of a block */
     lf_if s[16], m[16], acc;
@@ -245,7 +256,6 @@ LF_INLINE void lf_end(lf_sink *to, int block) {
     }
 #pragma GCC unroll 16
     for (int g = 0; g < groups; g++) {
-        if (to->skip > 0) continue;
         const lf_a8_block *x = to->x + g * to->group / 32;
         to->acc = lf_if_fma(lf_if_of(to->dot[g]), to->s[g] * lf_if_set(x->scale), to->acc);
         if (to->biased) to->acc = lf_if_fma(to->m[g], lf_if_set(to->group == 32 ? x->sum32 : x->sum16[g % 2]), to->acc);

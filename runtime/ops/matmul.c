@@ -65,7 +65,7 @@ LF_INLINE lf_matrix lf_matrix_of(const lf_call *call, const lf_view *w) {
 static void lf_few(const lf_matrix *m, int64_t row, const lf_a8_block *const x[], int columns, lf_sums *out) {
     _Alignas(64) char memory[LF_PANELS_BYTES(LF_CHUNK)];
     lf_panels panels = lf_panels_at(memory, LF_CHUNK);
-    if (columns == 1 && m->form.sum && m->k >= LF_CHUNK) { /* from memory into the sums, without a panel between them */
+    if (columns == 1 && m->form.sum) { /* from memory into the sums, without a panel between them */
         for (int p = 0; p < LF_PANELS; p++) {
             lf_spot from = lf_spot_of(m, row, 0, p);
             m->form.sum(from.at, from.odd, m->stride, m->k / m->form.block, x[0], out[0][p], from.ask);

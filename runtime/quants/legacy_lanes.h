@@ -13,37 +13,35 @@ LF_INLINE void lf_give_scales(const lf_source *from, lf_sink *to, int biased) {
     if (biased) lf_give_bias(to, 0, lf_halves_of(v, 16));
 }
 
-/* Go back by n blocks, which were added before, so that the last strip is a whole one. */
-LF_INLINE void lf_end_strips(lf_source *from, lf_sink *to, int64_t n) {
-    lf_advance(from, -n);
-    to->x -= n, to->skip = (int)n;
-}
-
 #define LF_STRIP_BLOCK(name, i)                                                                               \
     lf_ask(&from, sizeof(lf_##name) * LF_IW);                                                                 \
-    lf_strip_##name(from, dwords, to, i);
+    lf_read_strip(&from, i * sizeof(lf_##name), dwords);                                                      \
+    lf_strip_##name(lf_in_strip(from, dwords, LF_STRIP * sizeof(lf_##name), i * sizeof(lf_##name)), to);
 
 /* The walk over blocks in batches that all these formats share; `load` turns the block at `from` into the eight vectors w. Four
    bytes of each row from `at` on (0: none) are brought for it with the scales. */
 #define LF_FILL_LEGACY(name, NAME, offset, biased, at, load)                                                  \
-    LF_INLINE void lf_strip_##name(lf_source from, lf_iv dwords[], lf_sink *to, int i) {                      \
+    LF_INLINE void lf_strip_##name(lf_source from, lf_sink *to) {                                             \
         lf_iv w[8];                                                                                           \
-        from.strip = dwords, from.begins = i * from.size;                                                     \
-        lf_read_strip(&from, dwords);                                                                         \
         lf_begin(to, 32);                                                                                     \
         load(&from, at ? lf_strip_four(&from, at) : lf_i_zero(), w);                                          \
         _Pragma("GCC unroll 8") for (int j = 0; j < 8; j++) lf_give(to, j, w[j]);                             \
         lf_give_scales(&from, to, biased);                                                                    \
         lf_end(to, 32);                                                                                       \
-        to->skip--;                                                                                           \
     }                                                                                                         \
     LF_INLINE void lf_strips_##name(lf_source from, lf_sink *to, int64_t blocks) {                            \
-        for (int64_t b = 0; b < blocks; b += LF_STRIP) {                                                      \
+        int64_t b = 0;                                                                                        \
+        for (; b + LF_STRIP <= blocks; b += LF_STRIP) {                                                       \
             lf_iv dwords[LF_STRIP_DWORDS];                                                                    \
-            if (b + LF_STRIP > blocks) lf_end_strips(&from, to, b + LF_STRIP - blocks);                       \
             LF_STRIP_BLOCK(name, 0) LF_STRIP_BLOCK(name, 1) LF_STRIP_BLOCK(name, 2) LF_STRIP_BLOCK(name, 3)   \
             LF_STRIP_BLOCK(name, 4) LF_STRIP_BLOCK(name, 5) LF_STRIP_BLOCK(name, 6) LF_STRIP_BLOCK(name, 7)   \
             lf_advance(&from, LF_STRIP);                                                                      \
+        }                                                                                                     \
+        for (; b < blocks; b++, lf_advance(&from, 1)) {                                                       \
+            lf_iv head[4];                                                                                    \
+            lf_ask(&from, sizeof(lf_##name) * LF_IW);                                                         \
+            lf_read_head(&from, head);                                                                        \
+            lf_strip_##name(lf_in_strip(from, head, 16, 0), to);                                              \
         }                                                                                                     \
     }                                                                                                         \
     LF_FILL(name, NAME, offset) {                                                                             \
