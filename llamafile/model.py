@@ -16,7 +16,7 @@ from runtime.ops import RuntimeFault
 class Model:
     """One GGUF ready to make sessions of; `file` is an open llamafile.gguf File and is closed with the model."""
 
-    def __init__(self, file, n_threads=0, n_threads_batch=0, rope=None, offload=None):
+    def __init__(self, file, n_threads=0, n_threads_batch=0, rope=None, offload=None, numa="", strict=False):
         from llamafile.tokens import Tokenizer
 
         self.file = file
@@ -29,7 +29,7 @@ class Model:
         # One pool; a call with one token uses n_threads of it, a call with more n_threads_batch.
         self.n_threads = n_threads or threads.physical_cores()
         self.n_threads_batch = n_threads_batch or self.n_threads
-        self.pool = threads.Pool(max(self.n_threads, self.n_threads_batch))
+        self.pool = threads.Pool(max(self.n_threads, self.n_threads_batch), numa, strict)
 
     @classmethod
     def open(cls, path, **options):

@@ -27,7 +27,15 @@ typedef struct {
     char *shared;          /* one for all threads, for results that a later part of the same op combines */
     int64_t shared_size;
     int place;             /* among the ops that run without a barrier between them: below LF_TOGETHER */
+    int sharing;           /* threads that take units from the same share as this one: all of them on one memory node */
+    int op;                /* which of the program's it is */
 } lf_call;
+
+/* An op's n equal units of work, and how far this thread has come with them: begin with {n}. */
+typedef struct {
+    int64_t n;
+    int begun, looked; /* how often it asked while its own share had some; how many shares were found empty */
+} lf_units;
 
 typedef void lf_entry(const lf_call *call, const int32_t *args);
 
@@ -67,6 +75,9 @@ static inline float lf_float_of(int32_t bits) {
 void lf_barrier(const lf_call *call);
 /* The next unit of work, handed out in order to whichever thread asks (threads.c). */
 int64_t lf_take(const lf_call *call);
+/* The next of some units, or their number when none is left: first from the share of this thread's memory node, which has the
+   same units in every call, then from the others' (threads.c). */
+int64_t lf_take_unit(const lf_call *call, lf_units *units);
 
 /* Bytes of n elements of a dtype that begin on a block's boundary (executor.c). */
 int64_t lf_bytes(int dtype, int64_t n);

@@ -50,11 +50,28 @@ lf_memory lf_memory_new(int64_t size);
 lf_memory lf_memory_large(int64_t size);
 void lf_memory_free(lf_memory memory);
 
-/* A pool of n threads, the caller's one of them. 0 when they cannot be had. */
-lf_pool *lf_pool_new(int n);
+/* A unit of work that a thread took: of op, the unit-th of n. */
+typedef struct {
+    int32_t op, thread;
+    int64_t unit, n;
+} lf_taking;
+
+/* A pool of n threads, the caller's one of them. 0 when they cannot be had. `groups` has each thread's group: 0, 1, ...; a
+   group's threads share a memory node, and nodes with several groups have them side by side; null: all are one group. */
+lf_pool *lf_pool_new(int n, const int32_t *groups);
 void lf_pool_free(lf_pool *pool);
 /* From the next run on use only n of the pool's threads. */
 void lf_pool_use(lf_pool *pool, int n);
+/* Let a thread run on these processors only; returns 0, or -1 where that cannot be. For thread 0 that is the thread that calls
+   lf_pool_settle, which should be the one that runs programs. */
+int lf_pool_bind(lf_pool *pool, int thread, const int32_t *cpus, int n);
+int lf_pool_settle(const lf_pool *pool);
+/* How long threads spin before they sleep: 50 of 100 is the ordinary. */
+void lf_pool_spin(lf_pool *pool, int percent);
+/* How often the threads have met; wraps around. */
+unsigned lf_pool_barriers(const lf_pool *pool);
+/* From now on put down who takes what of products, up to `size` times, between runs; 0 ends that. Returns how many there were. */
+int64_t lf_pool_watch(lf_pool *pool, lf_taking *log, int64_t size);
 /* Run task(argument, 0) to task(argument, n - 1) on the threads in use; returns when all are done. */
 void lf_pool_each(lf_pool *pool, int n, void (*task)(void *argument, int i), void *argument);
 

@@ -442,9 +442,10 @@ static void lf_execute(void *argument, int thread) {
     const lf_program *p = stretch->program;
     char *base = p->scratch.address, *shared = base + p->scratch_size * lf_pool_threads(p->threads);
     lf_call call = {p->views,       p->threads, thread,        lf_pool_active(p->threads), base + p->scratch_size * thread,
-                    p->scratch_size, shared,     p->shared_size, 0};
+                    p->scratch_size, shared,     p->shared_size, 0,      lf_pool_sharing(p->threads, thread), 0};
     for (int i = stretch->first; i < stretch->first + stretch->count; i++) {
         const lf_op *op = &p->ops[i];
+        call.op = i;
         p->kernels->entries[op->op](&call, p->pool + op->args);
         if (op->flags & LF_NO_BARRIER && call.place + 1 < LF_TOGETHER && i + 1 < stretch->first + stretch->count) {
             call.place++;

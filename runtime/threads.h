@@ -11,4 +11,6 @@ void lf_pool_run(lf_pool *pool, lf_job *job, void *argument);
 int lf_pool_threads(const lf_pool *pool);
 /* How many of them the next job uses. */
 int lf_pool_active(const lf_pool *pool);
+/* How many of these take work from the same share as a thread. */
+int lf_pool_sharing(const lf_pool *pool, int thread);
 #endif

@@ -8,14 +8,32 @@ from ._core import ffi, lib
 from .ops import RuntimeFault
 
 
-class Pool:
-    """n threads, the caller's among them; `handle` is what C's lf_open takes."""
+ROOT = "/sys/devices/system"
+FEW = 4  # so many threads are at home on any node
 
-    def __init__(self, n):
-        self.threads = n
-        self.handle = lib.lf_pool_new(n)
+
+class Pool:
+    """n threads, the caller's among them; `handle` is what C's lf_open takes. `numa` and `strict` as nodes.plan has them.
+
+    `plan` (a nodes.Plan) says where they work, None where the system places them.
+    """
+
+    def __init__(self, n, numa="", strict=False, plan=None):
+        self.threads, self.plan = n, plan
+        if plan is None and (n > FEW or numa or strict):
+            from . import nodes
+
+            self.plan = nodes.plan(n, numa, strict)
+        self.handle = lib.lf_pool_new(n, self.plan.groups if self.plan is not None else ffi.NULL)
         if self.handle == ffi.NULL:
             raise RuntimeFault(f"threads: {n} cannot be started; give fewer with -t")
+        for i, cpus in enumerate(self.plan.cpus if self.plan is not None else ()):
+            if cpus:
+                lib.lf_pool_bind(self.handle, i, cpus, len(cpus))  # what cannot be bound runs anywhere
+
+    def settle(self):
+        """Let the calling thread, which runs programs from now on, keep to the place of the first one."""
+        lib.lf_pool_settle(self.handle)
 
     def use(self, n):
         """Run on only n of the threads from now on."""
@@ -27,14 +45,20 @@ class Pool:
         self.handle = ffi.NULL
 
 
+def allowed():
+    """The numbers of the processors that this process may use."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+
+def siblings(cpu, root=ROOT):
+    """What names the core of a processor: the same text for all its hyperthreads."""
+    try:
+        with open(f"{root}/cpu/cpu{cpu}/topology/thread_siblings_list") as file:
+            return file.read()
+    except OSError:
+        return str(cpu)
+
+
 def physical_cores():
     """Cores that this process may run on, hyperthreads counted once; at least 1."""
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-    cores = set()
-    for cpu in allowed:
-        try:
-            with open(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") as file:
-                cores.add(file.read())
-        except OSError:
-            cores.add(str(cpu))
-    return max(1, len(cores))
+    return max(1, len({siblings(cpu) for cpu in allowed()}))

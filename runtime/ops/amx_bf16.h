@@ -10,7 +10,7 @@
 
 #define LF_TILE_K 32
 #define LF_TILE_COLUMNS 16
-#define LF_TILE_TURN 32 /* weight rows that a thread takes at a time: two tiles */
+#define LF_TILE_TURN 32
 #define LF_OWN_COLUMNS (2 * LF_TILE_COLUMNS) /* so few columns every thread brings into place for itself */
 
 /* A product: weights, activations in place, and for how many columns the two groups in work are configured. */
@@ -19,6 +19,7 @@ typedef struct {
     const char *rows;
     char *columns;
     int now[2];
+    int32_t turn; /* rows that a thread takes at a time: two tiles, or one where there are few for the threads */
 } lf_bf16_product;
 
 /* Activations lie in groups of columns: [group][step][low, high][16 pairs of k][columns][2]; the last group may have fewer. */
@@ -107,7 +108,7 @@ LF_INLINE void lf_bf16_step(const char *first, const char *second, int64_t strid
 
 /* A turn's rows with two groups of columns. */
 static void lf_bf16_sums(const lf_bf16_product *p, int64_t row, int64_t group) {
-    const char *first = p->rows + lf_tile_row(p, row) * p->stride, *second = p->rows + lf_tile_row(p, row + 16) * p->stride;
+    const char *first = p->rows + lf_tile_row(p, row) * p->stride, *second = p->rows + lf_tile_row(p, row + p->turn - 16) * p->stride;
     const char *x[2] = {lf_group_of(p, group), lf_group_of(p, group + 1)};
     int64_t whole = p->k / LF_TILE_K;
     for (int64_t s = 0; s < whole; s++, first += 64, second += 64) {
@@ -137,12 +138,13 @@ static void lf_bf16_finish(const lf_bf16_product *p, int64_t row, float *out, in
     LF_TILE_STORE(0, sums[0], 4 * p->now[0]);
     LF_TILE_STORE(2, sums[2], 4 * p->now[0]);
     lf_bf16_put(p, sums[0], row, p->now[0], out, out_stride);
-    if (row + 16 < p->n) lf_bf16_put(p, sums[2], row + 16, p->now[0], out, out_stride);
+    int both = p->turn > 16 && row + 16 < p->n;
+    if (both) lf_bf16_put(p, sums[2], row + 16, p->now[0], out, out_stride);
     if (!p->now[1]) return;
     LF_TILE_STORE(1, sums[1], 4 * p->now[1]);
     LF_TILE_STORE(3, sums[3], 4 * p->now[1]);
     lf_bf16_put(p, sums[1], row, p->now[1], after, out_stride);
-    if (row + 16 < p->n) lf_bf16_put(p, sums[3], row + 16, p->now[1], after, out_stride);
+    if (both) lf_bf16_put(p, sums[3], row + 16, p->now[1], after, out_stride);
 }
 
 static void lf_matmul_bf16(const lf_call *call, const lf_matmul_args *a) {
@@ -156,9 +158,10 @@ static void lf_matmul_bf16(const lf_call *call, const lf_matmul_args *a) {
             memcpy(copy + r * p.k * 2, p.rows + (r < p.n ? r : p.n - 1) * p.stride, (size_t)p.k * 2);
         p.rows = copy, p.stride = p.k * 2;
     }
-    for (int64_t turn; (turn = lf_take(call)) * LF_TILE_TURN < p.n;) {
-        int64_t row = turn * LF_TILE_TURN;
-        for (int64_t group = 0; group * LF_TILE_COLUMNS < p.t; group += 2) {
+    p.turn = p.t <= LF_OWN_COLUMNS ? lf_rows_a_turn(call, p.n, LF_TILE_TURN, LF_TILE_TURN / 2) : LF_TILE_TURN;
+    for (lf_turns turns = lf_turns_of(call, p.n, p.turn, (int32_t)p.t, 2 * LF_TILE_COLUMNS); lf_take_turn(call, &turns);) {
+        int64_t row = turns.row;
+        for (int64_t group = turns.first / LF_TILE_COLUMNS; group * LF_TILE_COLUMNS < turns.end; group += 2) {
             lf_bf16_begin(&p, group);
             lf_bf16_sums(&p, row, group);
             lf_bf16_finish(&p, row, (float *)a->out0->data + group * LF_TILE_COLUMNS * out_stride, out_stride);

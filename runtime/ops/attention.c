@@ -320,7 +320,8 @@ static void lf_attend_splits(const lf_call *call, const lf_attention_args *a) {
     int32_t some = lf_rows_a_task(call, a, splits), groups = (rows + some - 1) / some;
     lf_rows_of_head g = lf_group_at(a, call->scratch);
     int64_t width = g.e + 2;
-    for (int64_t task; (task = lf_take(call)) < (int64_t)groups * heads * splits;) {
+    lf_units parts = {(int64_t)groups * heads * splits, 0, 0};
+    for (int64_t task; (task = lf_take_unit(call, &parts)) < parts.n;) {
         int32_t split = (int32_t)(task / heads % splits); /* heads of a cell lie side by side: one after the other */
         g.head = (int32_t)(task % heads), g.first = (int32_t)(task / splits / heads) * some;
         g.count = rows - g.first < some ? rows - g.first : some;
@@ -339,7 +340,8 @@ static void lf_attend_splits(const lf_call *call, const lf_attention_args *a) {
     lf_barrier(call);
     float *sum = lf_align((float *)call->scratch);
     g.count = 1;
-    for (int64_t task; (task = lf_take(call)) < (int64_t)rows * heads;) {
+    lf_units wholes = {(int64_t)rows * heads, 0, 0};
+    for (int64_t task; (task = lf_take_unit(call, &wholes)) < wholes.n;) {
         g.head = (int32_t)(task % heads), g.first = (int32_t)(task / heads);
         int32_t pages = lf_pages_of(a, lf_sequence_of(a, g.first));
         for (int32_t r = 0; r < g.group; r++) {

@@ -53,12 +53,13 @@ LF_INLINE lf_view lf_expert(const lf_view *w, int64_t e) {
 
 static void lf_matmul_ids(const lf_call *call, const lf_matmul_ids_args *a) {
     int32_t m = a->ids->ne[0], t = a->ids->ne[1], k = a->w->ne[0], n = a->w->ne[1], shared = a->x->ne[1] == 1;
-    for (int64_t turn; (turn = lf_take(call)) * LF_ROWS_A_TURN < n;) {
-        int64_t begin = turn * LF_ROWS_A_TURN, end = begin + LF_ROWS_A_TURN < n ? begin + LF_ROWS_A_TURN : n;
+    int32_t rows = lf_rows_a_turn(call, n, LF_ROWS_A_TURN, LF_FEWER_ROWS);
+    for (lf_turns turns = lf_turns_of(call, n, rows, 1, 1); lf_take_turn(call, &turns);) {
+        int64_t begin = turns.row, end = begin + rows < n ? begin + rows : n;
         for (int64_t i = 0; i < (int64_t)t * m; i++) {
             lf_view w = lf_expert(a->w, ((const int32_t *)a->ids->data)[i]);
             lf_float_product p = {w.data, lf_bytes(w.dtype, w.stride[1]), lf_row(a->x, shared ? i / m : i), 0, lf_row(a->out0, i),
-                                  0, k, 1, 0};
+                                  0, k, 1, 0, rows};
             lf_float_each(w.dtype, &p, begin, end);
         }
     }
@@ -70,7 +71,8 @@ static void lf_matmul_ids_quantized(const lf_call *call, const lf_matmul_ids_qua
     int32_t pairs[LF_MAX_FEW];
     const lf_a8_block *columns[LF_MAX_FEW];
     lf_sums out[LF_MAX_FEW];
-    for (int64_t turn; (turn = lf_take(call)) * LF_TURN < n;) {
+    int32_t rows = lf_rows_a_turn(call, n, LF_TURN, LF_IW);
+    for (lf_turns turns = lf_turns_of(call, n, rows, 1, 1); lf_take_turn(call, &turns);) {
         for (int32_t e = 0; e < a->w->ne[2]; e++) {
             int64_t i = 0;
             while (i < (int64_t)t * m) { /* the rows that chose this expert, some at a time: others are not read */
@@ -79,9 +81,9 @@ static void lf_matmul_ids_quantized(const lf_call *call, const lf_matmul_ids_qua
                     if (ids[i] == e) pairs[count] = (int32_t)i, columns[count++] = lf_a8_row(a->x->data, k, shared ? i / m : i);
                 if (!count) continue;
                 lf_view w = lf_expert(a->w, e);
-                lf_matrix matrix = lf_matrix_of(call, &w);
-                lf_few(&matrix, turn * LF_TURN, columns, count, out);
-                for (int32_t c = 0; c < count; c++) lf_put_lanes(&matrix, turn * LF_TURN, out[c], lf_row(a->out0, pairs[c]));
+                lf_matrix matrix = lf_matrix_of(call, &w, rows);
+                lf_few(&matrix, turns.row, columns, count, out);
+                for (int32_t c = 0; c < count; c++) lf_put_lanes(&matrix, turns.row, out[c], lf_row(a->out0, pairs[c]));
             }
         }
     }

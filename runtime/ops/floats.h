@@ -5,6 +5,7 @@
 #include "panel.h"
 
 #define LF_ROWS_A_TURN 32 /* what a thread's scratch memory has room for, as floats */
+#define LF_FEWER_ROWS 8   /* where there are few rows for the threads */
 #define LF_FLOAT_ROWS 4   /* of a tile */
 #if LF_W == 16
 #define LF_FLOAT_COLUMNS 6 /* with 32 registers */
@@ -51,6 +52,7 @@ typedef struct {
     int64_t out_stride;
     int32_t k, t;
     int64_t jump; /* bytes from the end of a turn's rows to those that the same thread is likely to take next */
+    int32_t turn; /* rows that a thread takes at a time */
 } lf_float_product;
 
 /* Sums of a tile's rows x columns, lanes not yet added. Each has an accumulator of its own, so a tile's size changes no bit. */
@@ -101,7 +103,7 @@ static __attribute__((noinline)) void lf_float_finish(int dtype, const lf_float_
 
 /* The rows that this thread comes to when it is at `row`. A row is too short for the processor to foresee much of the next. */
 LF_INLINE const char *lf_rows_after(const lf_float_product *p, int64_t row) {
-    return p->w + row * p->stride + (row % LF_ROWS_A_TURN ? 0 : p->jump);
+    return p->w + row * p->stride + (row % p->turn ? 0 : p->jump);
 }
 
 /* A tile from the weights as they lie in memory. */
@@ -183,15 +185,18 @@ static __attribute__((noinline)) void lf_float_many(int dtype, const lf_float_pr
 static void lf_float_turns(const lf_call *call, const lf_matmul_args *a) {
     int dtype = a->w->dtype;
     lf_float_product p = {a->w->data, lf_bytes(dtype, a->w->stride[1]), a->x->data, a->x->stride[1], a->out0->data,
-                          a->out0->stride[1], a->w->ne[0], a->x->ne[1], 0};
-    p.jump = (call->threads - 1) * LF_ROWS_A_TURN * p.stride;
+                          a->out0->stride[1], a->w->ne[0], a->x->ne[1], 0, LF_ROWS_A_TURN};
     int64_t n = a->w->ne[1];
-    for (int64_t turn; (turn = lf_take(call)) * LF_ROWS_A_TURN < n;) {
-        int64_t begin = turn * LF_ROWS_A_TURN, end = begin + LF_ROWS_A_TURN < n ? begin + LF_ROWS_A_TURN : n;
+    if (p.t <= LF_FLOAT_FEW) p.turn = lf_rows_a_turn(call, n, LF_ROWS_A_TURN, LF_FEWER_ROWS);
+    p.jump = (call->sharing - 1) * p.turn * p.stride;
+    for (lf_turns turns = lf_turns_of(call, n, p.turn, p.t, LF_FLOAT_COLUMNS); lf_take_turn(call, &turns);) {
+        int64_t begin = turns.row, end = begin + p.turn < n ? begin + p.turn : n;
+        lf_float_product some = p;
+        some.x += turns.first * p.x_stride, some.out += turns.first * p.out_stride, some.t = turns.end - turns.first;
         if (p.t > LF_FLOAT_FEW)
-            lf_float_many(dtype, &p, (float *)call->scratch, begin, end);
+            lf_float_many(dtype, &some, (float *)call->scratch, begin, end);
         else
-            lf_float_each(dtype, &p, begin, end);
+            lf_float_each(dtype, &some, begin, end);
     }
 }
 #endif

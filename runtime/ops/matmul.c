@@ -49,9 +49,9 @@ static void lf_quantize_rows(const lf_call *call, const lf_quantize_rows_args *a
 #define LF_MAX_FEW 48  /* columns that the accumulators of one pass hold */
 
 /* The matrix of a view; fewer rows than a panel has are copied, the last one repeated, to the end of the scratch memory. */
-LF_INLINE lf_matrix lf_matrix_of(const lf_call *call, const lf_view *w) {
+LF_INLINE lf_matrix lf_matrix_of(const lf_call *call, const lf_view *w, int32_t turn) {
     lf_matrix m = {lf_form_of(w->dtype), w->data, lf_bytes(w->dtype, w->stride[1]), w->ne[1], w->ne[0],
-                   (int64_t)LF_TURN * call->threads};
+                   (int64_t)turn * call->sharing, turn};
     if (m.n < LF_IW) {
         int64_t row = m.k / m.form.block * m.form.size;
         char *copy = call->scratch + call->scratch_size - row * LF_IW;
@@ -66,16 +66,18 @@ static void lf_few(const lf_matrix *m, int64_t row, const lf_a8_block *const x[]
     _Alignas(64) char memory[LF_PANELS_BYTES(LF_CHUNK)];
     lf_panels panels = lf_panels_at(memory, LF_CHUNK);
     if (columns == 1 && m->form.sum) { /* from memory into the sums, without a panel between them */
-        for (int p = 0; p < LF_PANELS; p++) {
+        for (int p = 0; p * LF_IW < m->turn; p++) {
             lf_spot from = lf_spot_of(m, row, 0, p);
             m->form.sum(from.at, from.odd, m->stride, m->k / m->form.block, x[0], out[0][p], from.ask);
         }
         return;
     }
     memset(out, 0, sizeof *out * (size_t)columns);
+    for (int p = m->turn / LF_IW; p < LF_PANELS; p++) /* a short turn: the first panel's products once more, for nobody */
+        panels.values[p] = panels.values[0], panels.scale[p] = panels.scale[0], panels.bias[p] = panels.bias[0];
     for (int64_t first = 0; first < m->k; first += LF_CHUNK) {
         int64_t count = m->k - first < LF_CHUNK ? m->k - first : LF_CHUNK;
-        for (int p = 0; p < LF_PANELS; p++) lf_fill_panel(m, row, first, count, p, panels);
+        for (int p = 0; p * LF_IW < m->turn; p++) lf_fill_panel(m, row, first, count, p, panels);
         for (int c = 0; c < columns; c += LF_COLUMNS) {
             const lf_a8_block *at[LF_COLUMNS];
             int some = columns - c < LF_COLUMNS ? columns - c : LF_COLUMNS;
@@ -90,9 +92,9 @@ static void lf_product_few(const lf_call *call, const lf_matmul_quantized_args *
     lf_sums out[LF_COLUMNS];
     const lf_a8_block *x[LF_COLUMNS];
     for (int c = 0; c < t; c++) x[c] = lf_a8_row(a->x->data, m->k, c);
-    for (int64_t turn; (turn = lf_take(call)) * LF_TURN < m->n;) {
-        lf_few(m, turn * LF_TURN, x, t, out);
-        for (int c = 0; c < t; c++) lf_put_lanes(m, turn * LF_TURN, out[c], lf_row(a->out0, c));
+    for (lf_turns turns = lf_turns_of(call, m->n, m->turn, t, 1); lf_take_turn(call, &turns);) {
+        lf_few(m, turns.row, x, t, out);
+        for (int c = 0; c < t; c++) lf_put_lanes(m, turns.row, out[c], lf_row(a->out0, c));
     }
 }
 
@@ -101,11 +103,11 @@ static void lf_product_many(const lf_call *call, const lf_matmul_quantized_args 
     lf_panels panels = lf_panels_at(call->scratch, m->k);
     lf_sums out[LF_COLUMNS];
     const lf_a8_block *x[LF_COLUMNS];
-    for (int64_t turn; (turn = lf_take(call)) * LF_TURN < m->n;) {
-        int64_t row = turn * LF_TURN;
+    for (lf_turns turns = lf_turns_of(call, m->n, LF_TURN, t, LF_COLUMNS); lf_take_turn(call, &turns);) {
+        int64_t row = turns.row;
         for (int p = 0; p < LF_PANELS; p++) lf_fill_panel(m, row, 0, m->k, p, panels);
-        for (int c = 0, some; c < t; c += some) {
-            some = t - c < LF_COLUMNS ? t - c : LF_COLUMNS;
+        for (int c = turns.first, some; c < turns.end; c += some) {
+            some = turns.end - c < LF_COLUMNS ? turns.end - c : LF_COLUMNS;
             for (int i = 0; i < some; i++) x[i] = lf_a8_row(a->x->data, m->k, c + i);
             memset(out, 0, sizeof out);
             lf_multiply(&m->form, &panels, x, m->k / 32, some, out);
@@ -120,14 +122,14 @@ static void lf_product_tiles(const lf_call *call, const lf_matmul_quantized_args
     lf_panels panels = lf_panels_at(call->scratch, m->k);
     lf_sums out[LF_AMX_COLUMNS];
     lf_amx_begin();
-    for (int64_t turn; (turn = lf_take(call)) * LF_TURN < m->n;) {
-        int64_t row = turn * LF_TURN;
+    for (lf_turns turns = lf_turns_of(call, m->n, LF_TURN, t, LF_AMX_COLUMNS); lf_take_turn(call, &turns);) {
+        int64_t row = turns.row;
         for (int p = 0; p < LF_PANELS; p++) {
             lf_fill_panel(m, row, 0, m->k, p, panels);
             if (!m->form.biased) lf_amx_signed(panels.values[p], m->k);
         }
-        for (int c = 0; c < t; c += LF_AMX_COLUMNS) {
-            int first = t - c < LF_AMX_COLUMNS ? t - LF_AMX_COLUMNS : c; /* the last ones overlap: the same bits again */
+        for (int c = turns.first; c < turns.end; c += LF_AMX_COLUMNS) {
+            int first = turns.end - c < LF_AMX_COLUMNS ? turns.end - LF_AMX_COLUMNS : c; /* the last ones overlap: the same bits again */
             lf_amx_multiply(&m->form, &panels, lf_a8_row(a->x->data, m->k, first), m->k / 32, out);
             for (int i = 0; i < LF_AMX_COLUMNS; i++) lf_put_lanes(m, row, out[i], lf_row(a->out0, first + i));
         }
@@ -138,8 +140,9 @@ static void lf_product_tiles(const lf_call *call, const lf_matmul_quantized_args
 
 static void lf_matmul_quantized(const lf_call *call, const lf_matmul_quantized_args *a) {
     if (!a->w->ne[1]) return;
-    lf_matrix m = lf_matrix_of(call, a->w);
-    if (a->x->ne[1] <= LF_COLUMNS)
+    int few = a->x->ne[1] <= LF_COLUMNS;
+    lf_matrix m = lf_matrix_of(call, a->w, few ? lf_rows_a_turn(call, a->w->ne[1], LF_TURN, LF_IW) : LF_TURN);
+    if (few)
         lf_product_few(call, a, &m);
 #if LF_AMX
     else if (m.form.group == 32 && a->x->ne[1] >= LF_AMX_COLUMNS)

@@ -136,6 +136,7 @@ typedef struct {
     const char *rows;
     int64_t stride, n, k;
     int64_t ahead; /* rows from a turn to the one that the same thread is likely to take next */
+    int32_t turn;  /* rows of a turn: LF_TURN, or LF_IW where there are few for the threads */
 } lf_matrix;
 
 /* The first row of panel p of those that begin at `row`: the last ones overlap so that none reaches beyond the matrix. */
@@ -164,7 +165,7 @@ LF_INLINE lf_spot lf_spot_of(const lf_matrix *m, int64_t row, int64_t first, int
         spot.at = spot.odd + m->stride / form->size * odds * LF_PANEL_ROWS;
         spot.at += block * (form->size - odds) * LF_PANEL_ROWS + 4 * lane;
         spot.odd += (block * LF_PANEL_ROWS + lane) * odds;
-        spot.ask = (lf_asked){spot.at + LF_STREAM_AHEAD, m->rows + (row + LF_TURN) * m->stride, (m->ahead - LF_TURN) * m->stride};
+        spot.ask = (lf_asked){spot.at + LF_STREAM_AHEAD, m->rows + (row + m->turn) * m->stride, (m->ahead - m->turn) * m->stride};
     }
     return spot;
 }
@@ -183,7 +184,7 @@ LF_INLINE void lf_fill_panel(const lf_matrix *m, int64_t row, int64_t first, int
 LF_INLINE void lf_put_lanes(const lf_matrix *m, int64_t row, float acc[LF_PANELS][LF_IW], float *out) {
     for (int p = 0; p < LF_PANELS; p++) {
         int64_t want = row + (int64_t)p * LF_IW, skip = want - lf_panel_row(m, row, p);
-        if (want >= m->n) return;
+        if (want >= m->n || p * LF_IW >= m->turn) return;
         int64_t count = m->n - want < LF_IW ? m->n - want : LF_IW;
         if (count == LF_IW)
             lf_if_put(out + want, lf_if_load(acc[p]));

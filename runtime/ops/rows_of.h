@@ -32,6 +32,42 @@ LF_INLINE int lf_piece_of(const lf_call *c, const lf_view *v, int64_t i, lf_piec
     return 1;
 }
 
+/* Rows that a thread takes at a time of n: `many`, or where that would not make four turns for each thread, `few`. */
+LF_INLINE int32_t lf_rows_a_turn(const lf_call *c, int64_t n, int32_t many, int32_t few) {
+    return n < (int64_t)4 * many * c->threads ? few : many;
+}
+
+/* What a thread takes at a time of a product with many columns: some rows, and all of the columns or a part of them. */
+typedef struct {
+    lf_units units;
+    int32_t rows, columns, parts, width; /* of a turn, of the product; parts of so many columns */
+    int64_t row;
+    int32_t first, end; /* columns */
+} lf_turns;
+
+/* Turns of so many rows of n. Where these are few for the threads, each is cut into parts of at least 64 columns, whose number
+   is a multiple of `multiple`; the last part has what is left too. */
+LF_INLINE lf_turns lf_turns_of(const lf_call *c, int64_t n, int32_t rows, int32_t columns, int32_t multiple) {
+    int64_t count = (n + rows - 1) / rows, wanted = count ? (4 * c->threads + count - 1) / count : 1;
+    int64_t most = columns / 64, parts = wanted < most ? wanted : most;
+    lf_turns turns = {.rows = rows, .columns = columns, .parts = 1, .width = columns};
+    if (parts > 1) {
+        turns.width = (int32_t)((columns / parts + multiple - 1) / multiple) * multiple;
+        turns.parts = columns / turns.width;
+    }
+    turns.units.n = count * turns.parts;
+    return turns;
+}
+
+/* Take the next of them; returns whether there was one. */
+LF_INLINE int lf_take_turn(const lf_call *c, lf_turns *turns) {
+    int64_t unit = lf_take_unit(c, &turns->units), part = unit % turns->parts;
+    turns->row = unit / turns->parts * turns->rows;
+    turns->first = (int32_t)part * turns->width;
+    turns->end = part + 1 < turns->parts ? turns->first + turns->width : turns->columns;
+    return unit < turns->units.n;
+}
+
 /* This thread's share of n equal units: begin .. end. */
 LF_INLINE void lf_share(const lf_call *c, int64_t n, int64_t *begin, int64_t *end) {
     *begin = n * c->thread / c->threads;

@@ -7,6 +7,7 @@ import pytest
 
 from runtime import cpu
 from tests.engine import opened
+from tests.runtime import simulated
 from tests.oracles import tiny, tiny_gguf
 from tests.oracles.make_greedy import load
 
@@ -36,6 +37,21 @@ def test_threads(files, name):
     one = opened.run(files[name], LONG, n_threads=1)
     for n in (2, 3, 7):
         assert np.array_equal(one, opened.run(files[name], LONG, n_threads=n)), n
+
+
+@pytest.mark.parametrize("kind", ["Q4_0", "Q8_0", "F16", "BF16"])
+@pytest.mark.parametrize("name", ["llama3", "mixtral"])
+def test_many_threads_on_several_nodes(name, kind, tmp_path, monkeypatch):
+    """More threads than most products have turns, in groups with a share each; also some of them alone."""
+    path = tiny_gguf.write(tiny.MODELS[name], tmp_path / "m.gguf", kind)
+    for step in (1, 33, 200):
+        one = opened.run(path, LONG[:40] if step == 1 else LONG, step=step, n_threads=1)
+        for nodes, n, n_batch in ((2, 64, 64), (4, 64, 24), (3, 17, 96), (1, 40, 64)):
+            monkeypatch.setattr("runtime.nodes.layout", lambda nodes=nodes: simulated.nodes(nodes, 64 // nodes))
+            with opened.model(path, n_threads=n, n_threads_batch=n_batch) as model:
+                assert max(model.pool.plan.groups) > 0
+                with opened.session(model, len(LONG), n_batch=step, cache_types=opened.EXACT, all_logits=True) as session:
+                    assert np.array_equal(one, opened.feed(session, LONG[:40] if step == 1 else LONG, step)), (nodes, n, step)
 
 
 @pytest.mark.parametrize("name", ["llama3", "gemma3"])
