@@ -31,11 +31,13 @@ typedef struct {
     int op;                /* which of the program's it is */
 } lf_call;
 
+/* cdef-begin */
 /* An op's n equal units of work, and how far this thread has come with them: begin with {n}. */
 typedef struct {
     int64_t n;
-    int begun, looked; /* how often it asked while its own share had some; how many shares were found empty */
+    int32_t begun, looked; /* how often it asked while its own share had some; how many shares were found empty */
 } lf_units;
+/* cdef-end */
 
 typedef void lf_entry(const lf_call *call, const int32_t *args);
 

@@ -199,6 +199,11 @@ void lf_pool_use(lf_pool *pool, int n) {
 void lf_pool_spin(lf_pool *pool, int percent) { pool->spins = LF_SPINS / 50 * percent; }
 unsigned lf_pool_barriers(const lf_pool *pool) { return atomic_load((atomic_uint *)&pool->phase); }
 
+int64_t lf_pool_deal(lf_pool *pool, int thread, lf_units *units) {
+    lf_call call = {.pool = pool, .thread = thread, .threads = pool->active};
+    return lf_take_unit(&call, units);
+}
+
 int64_t lf_pool_watch(lf_pool *pool, lf_taking *log, int64_t size) {
     pool->log = log, pool->log_size = size;
     return atomic_exchange(&pool->logged, 0);

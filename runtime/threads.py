@@ -39,6 +39,10 @@ class Pool:
         """Run on only n of the threads from now on."""
         lib.lf_pool_use(self.handle, n)
 
+    def spin(self, percent):
+        """How long threads wait before they sleep: 50 of 100 is the ordinary."""
+        lib.lf_pool_spin(self.handle, percent)
+
     def close(self):
         """Stop and join the threads."""
         lib.lf_pool_free(self.handle)

@@ -26,6 +26,7 @@ _ROPE = {
     "yarn_attn_factor": ("attn_factor", -1.0),
     "yarn_beta_slow": ("beta_slow", -1.0), "yarn_beta_fast": ("beta_fast", -1.0),
 }  # fmt: skip
+_PROCESSORS = {"cpu_mask", "cpu_range", "numa", "prio"}  # flags that say which to use, and how
 _KINDS = {"int": int, "float": float, "str": str}
 
 
@@ -49,6 +50,7 @@ class Engine:
         except BaseException:
             self.__exit__()
             raise
+        self.model.pool.settle()
         self.output.note(_banner(self.model, self.session))
         if self.session.n_ctx > self.model.n_ctx_train and not _ROPE.keys() & self.options.given:
             self.output.note(f"-c {self.session.n_ctx}: the model was trained for {self.model.n_ctx_train} tokens; "
@@ -112,6 +114,10 @@ def open_model_of(options: Options, note: Callable[[str], None]) -> Any:
 
     if options.isa is not None:
         cpu.choose(options.isa)
+    if options.given & _PROCESSORS:
+        from llamafile import processors
+
+        processors.choose(options, note)
     file = open_model(options.model)
     override(file, options.override_kv)
     if options.repack:
@@ -119,7 +125,8 @@ def open_model_of(options: Options, note: Callable[[str], None]) -> Any:
     rope = Rope(**{name: getattr(options, dest) for dest, (name, unset) in _ROPE.items()
                    if getattr(options, dest) != unset})
     model = Model(file, n_threads=max(0, options.n_threads), n_threads_batch=max(0, options.n_threads_batch),
-                  rope=rope, offload=offload(options, note))
+                  rope=rope, offload=offload(options, note), numa=options.numa, strict=bool(options.cpu_strict))
+    model.pool.spin(options.poll)
     times.mark("model")
     if not options.mmap:
         _read_through(file)

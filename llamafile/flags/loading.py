@@ -9,7 +9,7 @@ GROUP = "Model, context and machine"
 
 CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
 MOST_THREADS = 512
-_PLACING = "the operating system places the threads"
+_SAME = "prompts run on the same threads as answers"
 _FUSED = "attention is always fused"
 
 FLAGS = (
@@ -36,8 +36,9 @@ FLAGS = (
     without_effect("-dio --direct-io", SWITCH, False, "Read past the page cache.", off="-ndio --no-direct-io",
                    note="weights are mapped", env="LLAMA_ARG_DIO"),
     without_effect("--warmup", SWITCH, False, "Run once before the prompt; it is never needed.", off="--no-warmup"),
-    without_effect("--numa", MAYBE, "", "How to use NUMA nodes.", _PLACING,
-                   choices=("distribute", "isolate", "numactl"), env="LLAMA_ARG_NUMA"),
+    Flag("--numa", "numa", MAYBE, "", "Memory nodes: spread threads and their weights over all (distribute; alone, more "
+         "threads than a node has cores do it), keep to the node it starts on (isolate), or leave the placing to numactl "
+         "and the system (numactl).", choices=("distribute", "isolate", "numactl"), env="LLAMA_ARG_NUMA"),
     Flag("-ctk --cache-type-k", "cache_type_k", CHOICE, "f16", "Format of the cached keys.", choices=CACHE_TYPES,
          env="LLAMA_ARG_CACHE_TYPE_K"),
     Flag("-ctv --cache-type-v", "cache_type_v", CHOICE, "f16", "Format of the cached values.", choices=CACHE_TYPES,
@@ -63,19 +64,18 @@ FLAGS = (
          env="LLAMA_ARG_YARN_BETA_SLOW"),
     Flag("--yarn-beta-fast", "yarn_beta_fast", FLOAT, -1.0, "YaRN's fast dimension; -1 takes the model's.",
          env="LLAMA_ARG_YARN_BETA_FAST"),
-    without_effect("-C --cpu-mask", TEXT, "", "CPUs to use, as a mask.", _PLACING + "; use taskset", metavar="MASK"),
-    without_effect("-Cr --cpu-range", TEXT, "", "CPUs to use, as a range.", _PLACING + "; use taskset",
+    Flag("-C --cpu-mask", "cpu_mask", TEXT, "", "Processors to use, as a hexadecimal mask.", metavar="MASK"),
+    Flag("-Cr --cpu-range", "cpu_range", TEXT, "", "Processors to use, as a range.", metavar="LO-HI"),
+    without_effect("-Cb --cpu-mask-batch", TEXT, "", "Processors for prompts, as a mask.", _SAME, metavar="MASK"),
+    without_effect("-Crb --cpu-range-batch", TEXT, "", "Processors for prompts, as a range.", _SAME,
                    metavar="LO-HI"),
-    without_effect("-Cb --cpu-mask-batch", TEXT, "", "CPUs for prompts, as a mask.", _PLACING + "; use taskset",
-                   metavar="MASK"),
-    without_effect("-Crb --cpu-range-batch", TEXT, "", "CPUs for prompts, as a range.", _PLACING + "; use taskset",
-                   metavar="LO-HI"),
-    without_effect("--cpu-strict", INT, 0, "Bind threads to CPUs.", _PLACING, quiet=(0,)),
-    without_effect("--cpu-strict-batch", INT, 0, "Bind threads for prompts.", _PLACING, quiet=(0,)),
-    without_effect("--prio", INT, 0, "Priority of the process.", "use nice", quiet=(0,)),
-    without_effect("--prio-batch", INT, 0, "Priority for prompts.", "use nice", quiet=(0,)),
-    without_effect("--poll", INT, 50, "How long threads spin; for tens of microseconds."),
-    without_effect("--poll-batch", INT, 50, "How long threads spin for prompts."),
+    Flag("--cpu-strict", "cpu_strict", INT, 0, "1 gives each thread one processor of its own.", low=0, high=1),
+    without_effect("--cpu-strict-batch", INT, 0, "Bind threads for prompts.", _SAME, quiet=(0,)),
+    Flag("--prio", "prio", INT, 0, "Priority: -1 low, 0 ordinary, 1 medium, 2 high, 3 highest.", low=-1, high=3),
+    without_effect("--prio-batch", INT, 0, "Priority for prompts.", _SAME, quiet=(0,)),
+    Flag("--poll", "poll", INT, 50, "How long threads that wait spin before they sleep: 0 not at all, 50 for about "
+         "40 microseconds, 100 for twice as long.", low=0, high=100),
+    without_effect("--poll-batch", INT, 50, "How long threads spin for prompts.", _SAME, quiet=(50,)),
     Flag("-rtr --repack --run-time-repack", "repack", SWITCH, False, "Lay weights out in memory as the processor reads "
          "them: faster, for as much memory again. `convert --repack` does it ahead of time.", off="-nr --no-repack",
          env="LLAMA_ARG_REPACK"),

@@ -176,6 +176,7 @@ class Scheduler:
     def _run(self):
         """The engine thread."""
         try:
+            self.engine.model.pool.settle()
             self._warm_up()
         except Exception as problem:
             self.problem = problem

@@ -12,11 +12,11 @@ from runtime import cpu
 from runtime.threads import physical_cores
 from tests import weights
 
-from . import grammars, limits, long, models, packaging, peers, products, server_start, serving, speculation, startup
+from . import cores, grammars, limits, long, models, packaging, peers, products, server_start, serving, speculation, startup
 from .report import Report
 
 SECTIONS = ("limits", "products", "models", "long", "serving", "speculation", "startup", "server", "packaging",
-            "grammars")
+            "grammars", "cores")
 
 
 def read_options(argv):
@@ -75,6 +75,7 @@ def main(argv=None):
         "server": lambda: server_start.measure(report, options),
         "packaging": lambda: packaging.measure(report, options),
         "grammars": lambda: grammars.measure(report, options),
+        "cores": lambda: cores.measure(report, options),
     }
     status = 0
     limits.FOLDER.mkdir(parents=True, exist_ok=True)
