@@ -70,9 +70,9 @@ int lf_pool_settle(const lf_pool *pool);
 void lf_pool_spin(lf_pool *pool, int percent);
 /* How often the threads have met; wraps around. */
 unsigned lf_pool_barriers(const lf_pool *pool);
-/* What lf_take_unit would give a thread now, where nothing runs: to see how work is shared out. lf_pool_use with another number
-   begins anew. */
-int64_t lf_pool_deal(lf_pool *pool, int thread, lf_units *units);
+/* What lf_take_unit would give a thread now for the op at a call's place, where nothing runs: to see how work is shared out.
+   lf_pool_use with another number begins anew. */
+int64_t lf_pool_deal(lf_pool *pool, int thread, int place, lf_units *units);
 /* From now on put down who takes what of products, up to `size` times, between runs; 0 ends that. Returns how many there were. */
 int64_t lf_pool_watch(lf_pool *pool, lf_taking *log, int64_t size);
 /* Run task(argument, 0) to task(argument, n - 1) on the threads in use; returns when all are done. */

@@ -32,7 +32,8 @@ class Plan:
 
     def shares(self):
         """[(node, first, end)]: what part of every product's rows a node's threads take, as fractions."""
-        at, found = 0, []
+        at = 0
+        found: list[tuple] = []
         for j, node in enumerate(self.nodes):
             count = self.members.count(j)
             if count:
@@ -43,7 +44,7 @@ class Plan:
 
 def numbers(text):
     """The numbers that a list such as 0-3,8 names."""
-    found = []
+    found: list[int] = []
     for part in text.strip().split(","):
         low, dash, high = part.partition("-")
         if low:
@@ -62,7 +63,7 @@ def _online(root):
 
 def _node(number, cpus, root):
     """A node of these processors, those of cores that had none before first."""
-    first, again, cores = [], [], set()
+    first, again, cores = list[int](), list[int](), set()
     for cpu in sorted(cpus):
         core = siblings(cpu, root)
         (again if core in cores else first).append(cpu)
@@ -71,8 +72,8 @@ def _node(number, cpus, root):
 
 
 def layout(cpus=None, root=ROOT):
-    """The nodes that have some of these processors (by default those allowed), at least one; without /sys it has all."""
-    cpus, online, nodes = allowed() if cpus is None else set(cpus), _online(root), []
+    """The nodes that have some of these processors (by default those allowed); without /sys all are of one."""
+    cpus, online, nodes = allowed() if cpus is None else set(cpus), _online(root), list[Node]()
     left = set(cpus)
     try:
         for number in online if len(online) > 1 else ():

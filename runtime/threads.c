@@ -199,8 +199,8 @@ void lf_pool_use(lf_pool *pool, int n) {
 void lf_pool_spin(lf_pool *pool, int percent) { pool->spins = LF_SPINS / 50 * percent; }
 unsigned lf_pool_barriers(const lf_pool *pool) { return atomic_load((atomic_uint *)&pool->phase); }
 
-int64_t lf_pool_deal(lf_pool *pool, int thread, lf_units *units) {
-    lf_call call = {.pool = pool, .thread = thread, .threads = pool->active};
+int64_t lf_pool_deal(lf_pool *pool, int thread, int place, lf_units *units) {
+    lf_call call = {.pool = pool, .thread = thread, .threads = pool->active, .place = place};
     return lf_take_unit(&call, units);
 }
 

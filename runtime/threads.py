@@ -7,15 +7,14 @@ import os
 from ._core import ffi, lib
 from .ops import RuntimeFault
 
-
 ROOT = "/sys/devices/system"
 FEW = 4  # so many threads are at home on any node
 
 
 class Pool:
-    """n threads, the caller's among them; `handle` is what C's lf_open takes. `numa` and `strict` as nodes.plan has them.
+    """n threads, the caller's among them; `handle` is what C's lf_open takes.
 
-    `plan` (a nodes.Plan) says where they work, None where the system places them.
+    `plan` says where they work (a nodes.Plan; by default made with `numa` and `strict`), None: the system places them.
     """
 
     def __init__(self, n, numa="", strict=False, plan=None):

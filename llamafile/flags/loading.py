@@ -36,9 +36,9 @@ FLAGS = (
     without_effect("-dio --direct-io", SWITCH, False, "Read past the page cache.", off="-ndio --no-direct-io",
                    note="weights are mapped", env="LLAMA_ARG_DIO"),
     without_effect("--warmup", SWITCH, False, "Run once before the prompt; it is never needed.", off="--no-warmup"),
-    Flag("--numa", "numa", MAYBE, "", "Memory nodes: spread threads and their weights over all (distribute; alone, more "
-         "threads than a node has cores do it), keep to the node it starts on (isolate), or leave the placing to numactl "
-         "and the system (numactl).", choices=("distribute", "isolate", "numactl"), env="LLAMA_ARG_NUMA"),
+    Flag("--numa", "numa", MAYBE, "", "Memory nodes: spread threads and their weights over all (distribute; so are "
+         "more threads than one node has cores), keep to the node it starts on (isolate), or leave the placing to "
+         "numactl and the system (numactl).", choices=("distribute", "isolate", "numactl"), env="LLAMA_ARG_NUMA"),
     Flag("-ctk --cache-type-k", "cache_type_k", CHOICE, "f16", "Format of the cached keys.", choices=CACHE_TYPES,
          env="LLAMA_ARG_CACHE_TYPE_K"),
     Flag("-ctv --cache-type-v", "cache_type_v", CHOICE, "f16", "Format of the cached values.", choices=CACHE_TYPES,

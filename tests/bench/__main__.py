@@ -12,7 +12,20 @@ from runtime import cpu
 from runtime.threads import physical_cores
 from tests import weights
 
-from . import cores, grammars, limits, long, models, packaging, peers, products, server_start, serving, speculation, startup
+from . import (
+    cores,
+    grammars,
+    limits,
+    long,
+    models,
+    packaging,
+    peers,
+    products,
+    server_start,
+    serving,
+    speculation,
+    startup,
+)
 from .report import Report
 
 SECTIONS = ("limits", "products", "models", "long", "serving", "speculation", "startup", "server", "packaging",

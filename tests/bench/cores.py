@@ -9,7 +9,7 @@ from pathlib import Path
 
 from llamafile.lower import bytes_of, for_cpu
 from llamafile.model import Model
-from runtime import nodes
+from runtime import nodes, program
 from runtime._core import ffi, lib
 from runtime.threads import Pool
 
@@ -35,8 +35,7 @@ class Step:
         session = model.session(64)
         try:
             session.append([1, 2, 3])
-            self.products = [(i, op.inputs[1]) for i, op in enumerate(for_cpu(session._graph.ops))
-                             if op.op.name in PRODUCTS]
+            ops = for_cpu(session._graph.ops)
             before = lib.lf_pool_barriers(self.pool.handle)
             log = ffi.new("lf_taking[]", LOG)
             lib.lf_pool_watch(self.pool.handle, log, LOG)
@@ -46,50 +45,74 @@ class Step:
             self.taken = [(t.op, t.thread, t.unit, t.n) for t in log[0:taken]]
         finally:
             session.close()
-        units = {op: n for op, _, _, n in self.taken}
-        self.units = [(bytes_of(w, {}), w.shape[-2], units[i]) for i, w in self.products]
+        self.stretches = _stretches(ops, {op: n for op, _, _, n in self.taken})
 
-    def deal(self, seed):
-        """Share the step's products out once more, to threads whose paces differ by up to a tenth.
+    def deal(self, stretch, paces):
+        """Share a stretch's products out once more, to threads of different paces that ask when they are ready.
 
-        Returns for each product the thread that took each unit: threads ask when they have done what they took.
+        Returns (product, unit, thread) of every unit, and the time that the last thread was done at; a unit's bytes
+        take as long at pace 1.
         """
-        dealt, paces = [], random.Random(seed)
-        for _, _, n in self.units:
-            self.pool.use(1)
-            self.pool.use(THREADS)  # nothing is taken
-            units = [ffi.new("lf_units *", {"n": n}) for _ in range(THREADS)]
-            owners = [0] * n
-            waiting = [(paces.random() * 0.1, thread, paces.uniform(0.9, 1.1)) for thread in range(THREADS)]
-            heapq.heapify(waiting)
-            while waiting:
-                now, thread, pace = heapq.heappop(waiting)
-                unit = lib.lf_pool_deal(self.pool.handle, thread, units[thread])
-                if unit < n:
-                    owners[unit] = thread
-                    heapq.heappush(waiting, (now + pace, thread, pace))
-            dealt.append(owners)
-        return dealt
+        self.pool.use(1)
+        self.pool.use(THREADS)  # nothing is taken
+        units = [[ffi.new("lf_units *", {"n": n}) for _, _, n, _ in stretch] for _ in paces]
+        owners, last = [], 0.0
+        waiting = [(0.0, thread, 0) for thread in range(len(paces))]
+        while waiting:
+            now, thread, product = heapq.heappop(waiting)
+            last = max(last, now)
+            size, _, n, place = stretch[product]
+            unit = lib.lf_pool_deal(self.pool.handle, thread, place, units[thread][product])
+            if unit < n:
+                owners.append((product, unit, thread))
+                heapq.heappush(waiting, (now + size / n * paces[thread], thread, product))
+            elif product + 1 < len(stretch):
+                heapq.heappush(waiting, (now, thread, product + 1))
+        return owners, last
 
     def counts(self):
-        """What two tokens' dealing comes to, by name."""
-        node_of, first, second = self.plan.members, self.deal(1), self.deal(2)
-        most = mean = old = idle = same = 0.0
-        read = Counter()
-        for (size, rows, n), one, two in zip(self.units, first, second):
-            each = size / n
-            taken = Counter(two)
-            most, mean = most + each * max(taken.values()), mean + size / THREADS
-            turns = -(-rows // OLD_TURN)
-            old += size / turns * -(-turns // THREADS)
-            idle += THREADS - len(taken)
-            for a, b in zip(one, two):
-                read[node_of[b]] += each
-                same += each * (node_of[a] == node_of[b])
+        """What two tokens' dealing comes to, by name: threads of one pace, and ones that differ by up to a tenth."""
+        pick, took, ideal, old, idle, same = random.Random(7), 0.0, 0.0, 0.0, 0, 0.0
+        read: Counter = Counter()
+        for stretch in self.stretches:
+            owners, last = self.deal(stretch, [1.0] * THREADS)
+            took, ideal = took + last, ideal + sum(size for size, *_ in stretch) / THREADS
+            idle += THREADS - len({thread for _, _, thread in owners})
+            old += _in_old_turns(stretch)
+            tokens = [{(p, u): self.plan.members[thread] for p, u, thread in
+                       self.deal(stretch, [pick.uniform(0.9, 1.1) for _ in range(THREADS)])[0]} for _ in range(2)]
+            for (product, unit), node in tokens[1].items():
+                each = stretch[product][0] / stretch[product][2]
+                read[node] += each
+                same += each * (tokens[0][product, unit] == node)
         total = sum(read.values())
-        return {"imbalance": most / mean, "before": old / mean, "idle": idle / len(self.units) / THREADS,
+        return {"slowest": took / ideal, "before": old / ideal, "idle": idle / len(self.stretches) / THREADS,
                 "least": min(read.values()) / total, "most": max(read.values()) / total, "same": same / total,
-                "bytes": total, "line": max(Counter(self.plan.groups).values())}
+                "line": max(Counter(self.plan.groups).values())}
+
+
+def _stretches(ops, units):
+    """Products between one meeting of the threads and the next: lists of (bytes, rows, units, place)."""
+    found, now, place = [], [], 0
+    for i, op in enumerate(ops):
+        if op.op.name in PRODUCTS:
+            now.append((bytes_of(op.inputs[1], {}), op.inputs[1].shape[-2], units[i], place))
+        place += 1
+        if not op.flags & program.NO_BARRIER:
+            if now:
+                found.append(now)
+            now, place = [], 0
+    return found
+
+
+def _in_old_turns(stretch):
+    """When the last of THREADS threads was done that took OLD_TURN rows at a time of each product, in order."""
+    ready = [0.0] * THREADS
+    for size, rows, _, _ in stretch:
+        turns = -(-rows // OLD_TURN)
+        for _ in range(turns):
+            heapq.heapreplace(ready, ready[0] + size / turns)
+    return max(ready)
 
 
 def measure(report, options):
@@ -109,9 +132,9 @@ def _report(report, what, step):
     counts = step.counts()
     report.add("cores", what, "barriers a token", step.barriers, "")
     report.add("cores", what, "threads on a barrier's line", counts["line"], "")
-    report.add("cores", what, "slowest thread / mean", counts["imbalance"], "x")
+    report.add("cores", what, "slowest thread / mean", counts["slowest"], "x")
     report.add("cores", what, "the same in turns of 32", counts["before"], "x")
-    report.add("cores", what, "threads idle in a product", 100 * counts["idle"], "%")
+    report.add("cores", what, "threads with nothing to do", 100 * counts["idle"], "%")
     report.add("cores", what, "read by a node, least", 100 * counts["least"], "%")
     report.add("cores", what, "read by a node, most", 100 * counts["most"], "%")
     report.add("cores", what, "of it read there before too", 100 * counts["same"], "%")
