@@ -121,7 +121,7 @@ def open_model_of(options: Options, note: Callable[[str], None]) -> Any:
     file = open_model(options.model)
     override(file, options.override_kv)
     if options.repack:
-        _repack(file, options.n_threads, note)
+        _repack(file, options, note)
     rope = Rope(**{name: getattr(options, dest) for dest, (name, unset) in _ROPE.items()
                    if getattr(options, dest) != unset})
     model = Model(file, n_threads=max(0, options.n_threads), n_threads_batch=max(0, options.n_threads_batch),
@@ -129,18 +129,29 @@ def open_model_of(options: Options, note: Callable[[str], None]) -> Any:
     model.pool.spin(options.poll)
     times.mark("model")
     if not options.mmap:
-        _read_through(file)
+        _read_through(file, _shares(options))
     if options.mlock:
         _lock(file, note)
     return model
 
 
-def _repack(file: Any, n_threads: int, note: Callable[[str], None]) -> None:
+def _shares(options: Options) -> Any:
+    """Return what part of each matrix's rows the threads of each memory node will read, [] where there is one node."""
+    from runtime import nodes, threads
+
+    count = max(options.n_threads, options.n_threads_batch)
+    plan = nodes.plan(count if count > 0 else threads.physical_cores(), options.numa)
+    shares = plan.shares() if plan is not None else []
+    return shares if len(shares) > 1 else []
+
+
+def _repack(file: Any, options: Options, note: Callable[[str], None]) -> None:
     """Lay the weights out in memory, and say what that took."""
     from llamafile.gguf.repack import repack
     from runtime.threads import physical_cores
 
-    size, seconds = repack(file, n_threads if n_threads > 0 else physical_cores())
+    count = options.n_threads if options.n_threads > 0 else physical_cores()
+    size, seconds = repack(file, count, _shares(options))
     note(f"--repack: {size >> 20} MiB of weights laid out in memory in {seconds:.2f} s" if size else
          "--repack: this model has nothing to lay out, or is laid out already")
 
@@ -176,15 +187,45 @@ def offload(options: Options, note: Any) -> Any:
     return gpu.open_offload(options, note)
 
 
-def _read_through(file: Any) -> None:
-    """Read the weights once from beginning to end, so that the mapping finds all of them in memory."""
+def _read_through(file: Any, shares: Any) -> None:
+    """Read the weights once from beginning to end, so that the mapping finds all of them in memory.
+
+    The system puts what it reads into the memory of who reads it: with several nodes, each reads its share of rows.
+    """
+    if shares:
+        _read_shares(file, shares)
+    for mapping in (mapping for mapping in file.mappings if mapping.fd >= 0):
+        _read(mapping, 0, mapping.length)
+
+
+def _read_shares(file: Any, shares: Any) -> None:
+    """Read each memory node's share of the rows of every matrix on a thread that keeps to the node."""
+    import threading
+
+    from runtime import nodes
+
+    def work(node: Any, begin: float, end: float) -> None:
+        nodes.keep_to(node)
+        for tensor in file.tensors.values():
+            mapping = file.mappings[tensor.mapping]
+            if mapping.fd >= 0:
+                first = tensor.offset + int(tensor.nbytes * begin)
+                _read(mapping, first, tensor.offset + int(tensor.nbytes * end) - first)
+
+    readers = [threading.Thread(target=work, args=share) for share in shares]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+
+
+def _read(mapping: Any, offset: int, size: int) -> None:
+    """Read some bytes of a mapping's file and forget them."""
     import os
 
-    room = bytearray(1 << 20)
-    for mapping in (mapping for mapping in file.mappings if mapping.fd >= 0):
-        at = mapping.file_offset
-        while at < mapping.file_offset + mapping.length and (got := os.preadv(mapping.fd, [room], at)):
-            at += got
+    room, at, end = bytearray(1 << 20), mapping.file_offset + offset, mapping.file_offset + offset + size
+    while at < end and (got := os.preadv(mapping.fd, [memoryview(room)[: end - at]], at)):
+        at += got
 
 
 def context_of(options: Options, trained: int) -> int:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 from llamafile.errors import LlamafileError
+from runtime import nodes
 from runtime._core import ffi, lib
 from runtime.quants import BY_ID, laid_out
 
@@ -19,9 +21,9 @@ class Room:
 
     __slots__ = ("_memory", "address", "fd", "file_offset", "length", "view")
 
-    def __init__(self, size, label):
-        """Take `size` bytes; raise LlamafileError where there are none."""
-        self._memory = lib.lf_memory_large(size)
+    def __init__(self, size, label, large=True):
+        """Take `size` bytes, in large pages or in those of the system; raise LlamafileError where there are none."""
+        self._memory = (lib.lf_memory_large if large else lib.lf_memory_new)(size)
         if not self._memory.address:
             raise LlamafileError(f"--repack: {label}: no memory for another {size >> 20} MiB of weights; leave it out")
         self.address, self.length = int(ffi.cast("uintptr_t", self._memory.address)), size
@@ -37,8 +39,12 @@ class Room:
         lib.lf_memory_free(self._memory)
 
 
-def repack(file, threads):
-    """Lay out what can be laid out of an open file, on so many threads; return the bytes it took and the seconds."""
+def repack(file, threads, shares=()):
+    """Lay out what can be laid out of an open file, on so many threads; return the bytes it took and the seconds.
+
+    With `shares` of several memory nodes (nodes.Plan's), rows are laid out by threads of the node that will read them;
+    in small pages, since a large one would often be of two nodes.
+    """
     begin = time.monotonic()
     wanted = [(tensor, form) for tensor in file.tensors.values() if (form := other_form(tensor, True))]
     places, size = [], 0
@@ -47,11 +53,13 @@ def repack(file, threads):
         size += -(-tensor.nbytes // ALIGNMENT) * ALIGNMENT
     if not wanted:
         return 0, 0.0
-    room = Room(size, file.label)
-    with ThreadPoolExecutor(threads) as pool:
-        work = [(tensor, room.address + at, first, rows) for (tensor, _), at in zip(wanted, places)
-                for first, rows in _pieces(tensor)]  # fmt: skip
-        list(pool.map(lambda piece: _lay_out(file, *piece), work))
+    room = Room(size, file.label, large=len(shares) < 2)
+    with ExitStack() as stack:
+        pools = [stack.enter_context(pool) for pool in _pools(threads, shares)]
+        jobs = [pools[j].submit(_lay_out, file, tensor, room.address + at, first, rows)
+                for (tensor, _), at in zip(wanted, places) for j, first, rows in _pieces(tensor, shares)]  # fmt: skip
+        for job in jobs:
+            job.result()
     for (tensor, form), at in zip(wanted, places):
         file.mappings[tensor.mapping].forget(tensor.offset, tensor.nbytes)
         tensor.type, tensor.mapping, tensor.offset = form.id, len(file.mappings), at
@@ -59,12 +67,23 @@ def repack(file, threads):
     return size, time.monotonic() - begin
 
 
-def _pieces(tensor):
-    """Yield (first row, rows) of whole panels that are laid out in one go."""
+def _pools(threads, shares):
+    """The threads that lay out: of each share some that keep to its node."""
+    if not shares:
+        return [ThreadPoolExecutor(threads)]
+    return [ThreadPoolExecutor(max(1, round(threads * (end - begin))), initializer=nodes.keep_to, initargs=(node,))
+            for node, begin, end in shares]  # fmt: skip
+
+
+def _pieces(tensor, shares):
+    """Yield (index of the share, first row, rows) of whole panels that are laid out in one go."""
     step = max(1, PIECE // (BY_ID[tensor.type].row_size(tensor.ne[0]) * laid_out.ROWS)) * laid_out.ROWS
-    rows = rows_of(tensor)
-    for first in range(0, rows, step):
-        yield first, min(step, rows - first)
+    panels, cuts = tensor.ne[1] // laid_out.ROWS, [begin for _, begin, _ in shares[1:]]
+    for matrix in range(0, rows_of(tensor), tensor.ne[1]):
+        ends = [matrix + int(cut * panels) * laid_out.ROWS for cut in cuts] + [matrix + tensor.ne[1]]
+        for j, (begin, end) in enumerate(zip([matrix, *ends], ends)):
+            for first in range(begin, end, step):
+                yield j, first, min(step, end - first)
 
 
 def _lay_out(file, tensor, target, first, rows):

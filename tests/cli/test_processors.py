@@ -110,7 +110,8 @@ import llamafile.cli.engine as engine
 note = engine._banner
 def tell(model, session):
     tasks = sorted(os.listdir("/proc/self/task"), key=int)
-    print("SEEN", [sorted(os.sched_getaffinity(int(t))) for t in tasks], os.getpriority(os.PRIO_PROCESS, 0), file=sys.stderr)
+    cpus = [sorted(os.sched_getaffinity(int(t))) for t in tasks]
+    print("SEEN", cpus, os.getpriority(os.PRIO_PROCESS, 0), file=sys.stderr)
     return note(model, session)
 engine._banner = tell
 sys.exit(__main__.main(sys.argv[1:]))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
 from llamafile import quantize
 from llamafile.gguf import layout
+from llamafile.gguf import repack as repack_module
 from llamafile.gguf.reader import open_path
 from llamafile.gguf.repack import repack
 from llamafile.model import Model
-from runtime import cpu
+from runtime import cpu, nodes
 from runtime.quants import BY_ID
 from tests.engine import opened
 from tests.gpu import modules
 from tests.oracles import tiny, tiny_gguf
+from tests.runtime import simulated
 
 KINDS = tuple(kind for kind in (*tiny_gguf.ENCODED, *tiny_gguf.DECODED) if kind not in ("F16", "BF16"))
 IDS = tiny.tokens(24)
@@ -73,6 +77,30 @@ def test_laid_out_in_memory(pair, model, monkeypatch):
         got = opened.feed(session, IDS, 512)
     owner.close()
     assert np.array_equal(got, opened.run(plain, IDS))
+
+
+def test_nodes_lay_out_the_rows_that_they_will_read(pair, monkeypatch):
+    """Each node's threads the same part of every matrix; what comes out is as on one node, byte for byte."""
+    kept, done = {}, []
+    monkeypatch.setattr("runtime.nodes.keep_to", lambda node: kept.update({threading.get_ident(): node.number}))
+    monkeypatch.setattr("llamafile.gguf.repack.PIECE", 10000)
+    real = repack_module._lay_out
+
+    def lay_out(file, tensor, target, first, rows):
+        done.append((kept[threading.get_ident()], tensor, first, rows))
+        real(file, tensor, target, first, rows)
+
+    plain, _ = pair("mixtral", "Q4_0")
+    with open_path(plain) as alone, open_path(plain) as file:
+        repack(alone, 2)
+        monkeypatch.setattr(repack_module, "_lay_out", lay_out)
+        shares = nodes.plan(8, "distribute", nodes=simulated.nodes(4, 2)).shares()
+        repack(file, 4, shares)
+        assert bytes(file.mappings[-1].view) == bytes(alone.mappings[-1].view)
+    assert {node for node, *_ in done} == {0, 1, 2, 3}
+    for node, tensor, first, rows in done:
+        begin, end = first % tensor.ne[1], first % tensor.ne[1] + rows
+        assert tensor.ne[1] * node / 4 - 16 < begin and end <= tensor.ne[1] * (node + 1) / 4, (tensor.name, first)
 
 
 @pytest.mark.parametrize("layers", [1, 999])

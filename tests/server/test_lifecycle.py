@@ -334,3 +334,15 @@ def test_no_word_at_all(tinycoder):
         except httpx.TransportError:
             assert time.monotonic() < deadline
     assert found.stop() == 0 and found.lines == []
+
+
+def test_many_threads_at_rest_use_no_processor_time(start, tinycoder):
+    """Sixty-four threads in four groups sleep once an answer is written, and wake for the next."""
+    server = start(tinycoder, "-t", "64", "-c", "256")
+    for _ in range(2):
+        assert server.post("/completion", {"prompt": "def f(", "n_predict": 4}).status_code == 200
+        time.sleep(0.5)
+        before = server.processor_seconds()
+        time.sleep(3)
+        assert server.processor_seconds() - before < 0.1
+    assert len(os.listdir(f"/proc/{server.process.pid}/task")) > 64
