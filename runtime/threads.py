@@ -9,6 +9,7 @@ from .ops import RuntimeFault
 
 ROOT = "/sys/devices/system"
 FEW = 4  # so many threads are at home on any node
+_CORES: dict[tuple[str, int], str] = {}  # what was read so far: a large machine has hundreds of files
 
 
 class Pool:
@@ -55,11 +56,13 @@ def allowed():
 
 def siblings(cpu, root=ROOT):
     """What names the core of a processor: the same text for all its hyperthreads."""
-    try:
-        with open(f"{root}/cpu/cpu{cpu}/topology/thread_siblings_list") as file:
-            return file.read()
-    except OSError:
-        return str(cpu)
+    if (root, cpu) not in _CORES:
+        try:
+            with open(f"{root}/cpu/cpu{cpu}/topology/thread_siblings_list") as file:
+                _CORES[root, cpu] = file.read()
+        except OSError:
+            _CORES[root, cpu] = str(cpu)
+    return _CORES[root, cpu]
 
 
 def physical_cores():

@@ -13,10 +13,13 @@ import pytest
 
 from llamafile.gguf.file import File, Tensor
 from llamafile.gguf.reader import open_path
+from llamafile.lower import for_cpu
+from llamafile.model import Model
 from runtime.quants import BY_ID, FORMATS
 from runtime.threads import Pool
 from tests.bench import __main__ as command
 from tests.bench import (
+    cores,
     limits,
     llama_server,
     long,
@@ -355,6 +358,30 @@ def test_a_llama_server_beside_the_peer_is_asked_by_all(tmp_path):
     server.write_text("#!/bin/sh\nexit 1\n")
     with pytest.raises(limits.Missing, match="does not start"):
         llama_server.speeds(options, tmp_path, (1,), 6, 4)
+
+
+@pytest.mark.models
+def test_more_cores(report, tiny):
+    """Counts of a step on nodes that are not here: against the program's own flags, and against what must be so."""
+    model = Model.open(str(tiny), n_threads=1)
+    try:
+        step = cores.Step(model, 4, 16)
+        cores._report(report, "tiny", step)
+        with opened.session(model, 64) as session:
+            ops = for_cpu(session._graph.ops)
+        assert step.barriers == sum(not op.flags for op in ops) + 1, "and one at the end"
+        products = [op for op in ops if op.op.name in cores.PRODUCTS]
+        assert sum(len(stretch) for stretch in step.stretches) == len(products)
+        for stretch in step.stretches:
+            owners, _ = step.deal(stretch, [1.0] * cores.THREADS)
+            assert sorted((p, u) for p, u, _ in owners) == [(p, u) for p, s in enumerate(stretch) for u in range(s[2])]
+    finally:
+        model.close()
+    found = {measure: row.value for (_, measure), row in rows(report).items()}
+    assert found["slowest thread / mean"] >= 1 and found["threads on a barrier's line"] == 16
+    assert found["slowest thread / mean"] <= found["the same in turns of 32"]
+    assert 15 < found["read by a node, least"] <= 25 <= found["read by a node, most"] < 35
+    assert found["of it read there before too"] > 80
 
 
 @pytest.mark.models

@@ -194,8 +194,9 @@ def _read_through(file: Any, shares: Any) -> None:
     """
     if shares:
         _read_shares(file, shares)
-    for mapping in (mapping for mapping in file.mappings if mapping.fd >= 0):
-        _read(mapping, 0, mapping.length)
+    for mapping in file.mappings if not shares else ():
+        if mapping.fd >= 0:
+            _read(mapping, 0, mapping.length)
 
 
 def _read_shares(file: Any, shares: Any) -> None:

@@ -19,7 +19,7 @@ THREADS = 64
 LAYOUTS = ((4, 16), (2, 32))
 PRODUCTS = ("matmul", "matmul_quantized")
 LOG = 1 << 20
-OLD_TURN = 32  # rows that a thread took at a time before, from one counter
+OLD_TURN = 32  # rows at a time, from one counter for all: what this is compared with
 
 
 class Step:
@@ -72,15 +72,18 @@ class Step:
 
     def counts(self):
         """What two tokens' dealing comes to, by name: threads of one pace, and ones that differ by up to a tenth."""
-        pick, took, ideal, old, idle, same = random.Random(7), 0.0, 0.0, 0.0, 0, 0.0
+        pick, took, ideal, old, idle, same, chance = random.Random(7), 0.0, 0.0, 0.0, 0, 0.0, 0.0
         read: Counter = Counter()
         for stretch in self.stretches:
             owners, last = self.deal(stretch, [1.0] * THREADS)
             took, ideal = took + last, ideal + sum(size for size, *_ in stretch) / THREADS
             idle += THREADS - len({thread for _, _, thread in owners})
-            old += _in_old_turns(stretch)
-            tokens = [{(p, u): self.plan.members[thread] for p, u, thread in
-                       self.deal(stretch, [pick.uniform(0.9, 1.1) for _ in range(THREADS)])[0]} for _ in range(2)]
+            old += _from_one_counter(stretch, [1.0] * THREADS)[1]
+            paces = [[pick.uniform(0.9, 1.1) for _ in range(THREADS)] for _ in range(2)]
+            tokens = [{(p, u): self.plan.members[thread] for p, u, thread in self.deal(stretch, pace)[0]}
+                      for pace in paces]  # fmt: skip
+            chance += sum(size * (self.plan.members[a] == self.plan.members[b]) for (size, a), (_, b) in
+                          zip(*(_from_one_counter(stretch, pace)[0] for pace in paces)))  # fmt: skip
             for (product, unit), node in tokens[1].items():
                 each = stretch[product][0] / stretch[product][2]
                 read[node] += each
@@ -88,7 +91,7 @@ class Step:
         total = sum(read.values())
         return {"slowest": took / ideal, "before": old / ideal, "idle": idle / len(self.stretches) / THREADS,
                 "least": min(read.values()) / total, "most": max(read.values()) / total, "same": same / total,
-                "line": max(Counter(self.plan.groups).values())}
+                "chance": chance / total, "line": max(Counter(self.plan.groups).values())}
 
 
 def _stretches(ops, units):
@@ -105,14 +108,16 @@ def _stretches(ops, units):
     return found
 
 
-def _in_old_turns(stretch):
-    """When the last of THREADS threads was done that took OLD_TURN rows at a time of each product, in order."""
-    ready = [0.0] * THREADS
+def _from_one_counter(stretch, paces):
+    """What deal gives where threads take OLD_TURN rows at a time from one counter: (bytes, thread), and the end."""
+    ready, owners = [(0.0, thread) for thread in range(len(paces))], []
     for size, rows, _, _ in stretch:
         turns = -(-rows // OLD_TURN)
         for _ in range(turns):
-            heapq.heapreplace(ready, ready[0] + size / turns)
-    return max(ready)
+            now, thread = ready[0]
+            owners.append((size / turns, thread))
+            heapq.heapreplace(ready, (now + size / turns * paces[thread], thread))
+    return owners, max(ready)[0]
 
 
 def measure(report, options):
@@ -138,3 +143,4 @@ def _report(report, what, step):
     report.add("cores", what, "read by a node, least", 100 * counts["least"], "%")
     report.add("cores", what, "read by a node, most", 100 * counts["most"], "%")
     report.add("cores", what, "of it read there before too", 100 * counts["same"], "%")
+    report.add("cores", what, "the same from one counter", 100 * counts["chance"], "%")

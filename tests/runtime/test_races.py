@@ -36,6 +36,7 @@ def test_tokens(name, kind, tmp_path):
 @pytest.mark.parametrize("kind", ["Q4_0", "F16"])
 def test_nodes(kind, tmp_path, monkeypatch):
     """The same on nodes with a share each: threads that take from others' shares, and nodes that sit out a step."""
+    monkeypatch.setattr("runtime.nodes._online", lambda root: [0, 1, 2])
     monkeypatch.setattr("runtime.nodes.layout", lambda: simulated.nodes(3, 2))
     path = tiny_gguf.write(tiny.MODELS["llama3"], tmp_path / "model.gguf", kind)
     ids = tiny.tokens(24)
