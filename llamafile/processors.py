@@ -38,9 +38,13 @@ def choose(options: Options, note: Callable[[str], None]) -> None:
                 raise LlamafileError(f"{name} {text}: has none of the processors that may be used, "
                                      f"{spelled(cpus)}; choose some of them")
             cpus = cpus & wanted
-    os.sched_setaffinity(0, cpus)
     if options.numa == "isolate":
-        os.sched_setaffinity(0, _node_of(_running_on(), cpus))
+        cpus = _node_of(_running_on(), cpus)
+    try:
+        os.sched_setaffinity(0, cpus)
+    except OSError as problem:
+        raise LlamafileError(f"processors {spelled(cpus)} cannot be chosen here: {problem.strerror}; leave out "
+                             "--cpu-mask, --cpu-range and --numa") from None
 
 
 def of_mask(text: str) -> set[int]:
