@@ -37,6 +37,10 @@ extern const lf_kernels lf_kernels_test;
 static int64_t taken;
 void lf_barrier(const lf_call *call) { (void)call, taken = 0; }
 int64_t lf_take(const lf_call *call) { return (void)call, taken++; }
+int64_t lf_take_unit(const lf_call *call, lf_units *units) {
+    int64_t unit = lf_take(call);
+    return unit < units->n ? unit : units->n;
+}
 int64_t lf_bytes(int dtype, int64_t n) {
     switch (dtype) {
 #define X(name, NAME, block) \
@@ -137,7 +141,7 @@ static int run(lf_device *d, const lf_stretch_of_ops *what, char *fault, int fau
         views[i] = what->views[i];
         views[i].data = views[i].data ? near(views[i].data) : 0;
     }
-    lf_call call = {views, 0, 0, 1, d->scratch, SHARED, d->scratch + SHARED, SHARED * 7};
+    lf_call call = {views, 0, 0, 1, d->scratch, SHARED, d->scratch + SHARED, SHARED * 7, 0, 1, 0};
     for (int i = 0; i < what->n_ops; i++) {
         const lf_op *op = &what->ops[i];
         taken = 0;
