@@ -18,6 +18,11 @@ typedef struct {
 
 struct lf_pool;
 
+/* Memory from `at` to `end`. */
+typedef struct {
+    const char *at, *end;
+} lf_stretch_of;
+
 typedef struct {
     const lf_view *views;
     struct lf_pool *pool;
@@ -29,6 +34,7 @@ typedef struct {
     int place;             /* among the ops that run without a barrier between them: below LF_TOGETHER */
     int sharing;           /* threads that take units from the same share as this one: all of them on one memory node */
     int op;                /* which of the program's it is */
+    lf_stretch_of next;    /* what this thread reads soon: asked for while it waits for others */
 } lf_call;
 
 /* cdef-begin */

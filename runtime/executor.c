@@ -10,6 +10,7 @@
 #include "ops.h"
 
 #define LF_SCRATCH (1 << 20)
+#define LF_AHEAD_ROWS 32 /* of a product to come: what a thread takes of it first */
 
 int lf_fail(lf_fault f, const char *format, ...) {
     va_list list;
@@ -437,12 +438,29 @@ typedef struct {
     int first, count;
 } lf_stretch;
 
+/* The weights that a thread begins the next product with, which comes within a few ops from op i on; none of a product with many
+   columns, as that does not wait for memory. */
+static lf_stretch_of lf_next_weights(const lf_stretch *stretch, int i, int thread) {
+    const lf_program *p = stretch->program;
+    for (int end = i + 3; i < end && i < stretch->first + stretch->count; i++) {
+        const lf_op *op = &p->ops[i];
+        if (op->op != LF_OP_MATMUL && op->op != LF_OP_MATMUL_QUANTIZED) continue;
+        const lf_view *x = &p->views[p->pool[op->args + 1]], *w = &p->views[p->pool[op->args + 2]];
+        int64_t turn = lf_bytes(w->dtype, w->stride[1]) * LF_AHEAD_ROWS, units = w->ne[1] / LF_AHEAD_ROWS;
+        int64_t first = lf_pool_first(p->threads, thread, units);
+        if (x->ne[1] > 2 || first >= units) break;
+        const char *at = (const char *)w->data + first * turn;
+        return (lf_stretch_of){at, at + turn};
+    }
+    return (lf_stretch_of){0, 0};
+}
+
 static void lf_execute(void *argument, int thread) {
     const lf_stretch *stretch = argument;
     const lf_program *p = stretch->program;
     char *base = p->scratch.address, *shared = base + p->scratch_size * lf_pool_threads(p->threads);
     lf_call call = {p->views,       p->threads, thread,        lf_pool_active(p->threads), base + p->scratch_size * thread,
-                    p->scratch_size, shared,     p->shared_size, 0,      lf_pool_sharing(p->threads, thread), 0};
+                    p->scratch_size, shared,     p->shared_size, 0,      lf_pool_sharing(p->threads, thread), 0, {0, 0}};
     for (int i = stretch->first; i < stretch->first + stretch->count; i++) {
         const lf_op *op = &p->ops[i];
         call.op = i;
@@ -450,6 +468,7 @@ static void lf_execute(void *argument, int thread) {
         if (op->flags & LF_NO_BARRIER && call.place + 1 < LF_TOGETHER && i + 1 < stretch->first + stretch->count) {
             call.place++;
         } else {
+            call.next = lf_next_weights(stretch, i + 1, thread);
             lf_barrier(&call);
             call.place = 0;
         }

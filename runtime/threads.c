@@ -90,11 +90,14 @@ static void lf_wake(lf_pool *pool, atomic_uint *word) {
 #endif
 }
 
-/* Wait until the word is no longer `value`. */
-static void lf_wait(lf_pool *pool, atomic_uint *word, unsigned value) {
+/* Wait until the word is no longer `value`; meanwhile ask for what the caller reads next. */
+static void lf_wait(lf_pool *pool, atomic_uint *word, unsigned value, lf_stretch_of next) {
     for (int i = 0; i < pool->spins; i++) {
         if (atomic_load_explicit(word, memory_order_acquire) != value) return;
-        lf_pause();
+        if (next.at < next.end)
+            __builtin_prefetch(next.at, 0, 2), next.at += 64;
+        else
+            lf_pause();
     }
     atomic_fetch_add(&pool->asleep, 1);
     while (atomic_load(word) == value) lf_sleep_while(word, value);
@@ -108,7 +111,7 @@ static void lf_reset_taken(lf_group *group, unsigned bank) {
             atomic_store_explicit(&group->taken[bank][i].count, 0, memory_order_relaxed);
 }
 
-static void lf_arrive(lf_pool *pool, int thread) {
+static void lf_arrive(lf_pool *pool, int thread, lf_stretch_of next) {
     unsigned phase = atomic_load_explicit(&pool->phase, memory_order_relaxed);
     lf_group *group = &pool->groups[pool->seats[thread].group];
     /* Read before arriving: afterwards the caller may set them for the next job. */
@@ -123,14 +126,14 @@ static void lf_arrive(lf_pool *pool, int thread) {
             return;
         }
     }
-    lf_wait(pool, &pool->phase, phase);
+    lf_wait(pool, &pool->phase, phase, next);
 }
 
 static unsigned lf_bank(lf_pool *pool) { return atomic_load_explicit(&pool->phase, memory_order_relaxed) & 1; }
 
 void lf_barrier(const lf_call *call) {
     if (call->threads > 1)
-        lf_arrive(call->pool, call->thread);
+        lf_arrive(call->pool, call->thread, call->next);
     else
         lf_reset_taken(&call->pool->groups[0], lf_bank(call->pool));
 }
@@ -175,6 +178,11 @@ int64_t lf_take_unit(const lf_call *call, lf_units *units) {
     int64_t unit = pool->n_groups == 1 ? lf_take(call) : lf_take_shared(call, units);
     if (pool->log && unit < units->n) lf_log(pool, call, unit, units->n);
     return unit;
+}
+
+int64_t lf_pool_first(const lf_pool *pool, int thread, int64_t n) {
+    lf_seat seat = pool->seats[thread];
+    return lf_share_at(pool, seat.group, n) + seat.rank;
 }
 
 int lf_pool_threads(const lf_pool *pool) { return pool->threads; }
@@ -246,12 +254,12 @@ static void *lf_work(void *argument) {
     lf_pool *pool = worker.pool;
     free(argument);
     for (unsigned seen = 0;;) {
-        lf_wait(pool, &pool->generation, seen);
+        lf_wait(pool, &pool->generation, seen, (lf_stretch_of){0, 0});
         seen = atomic_load_explicit(&pool->generation, memory_order_acquire);
         if (atomic_load(&pool->stopping)) return 0;
         if (worker.thread >= (int)(seen % LF_ACTIVE)) continue; /* more threads than this job asked for */
         pool->job(pool->argument, worker.thread);
-        lf_arrive(pool, worker.thread);
+        lf_arrive(pool, worker.thread, (lf_stretch_of){0, 0});
     }
 }
 
@@ -260,7 +268,7 @@ void lf_pool_run(lf_pool *pool, lf_job *job, void *argument) {
     pool->argument = argument;
     if (pool->active > 1) lf_announce(pool);
     job(argument, 0);
-    if (pool->active > 1) lf_arrive(pool, 0);
+    if (pool->active > 1) lf_arrive(pool, 0, (lf_stretch_of){0, 0});
 }
 
 typedef struct {

@@ -13,4 +13,6 @@ int lf_pool_threads(const lf_pool *pool);
 int lf_pool_active(const lf_pool *pool);
 /* How many of these take work from the same share as a thread. */
 int lf_pool_sharing(const lf_pool *pool, int thread);
+/* Which of n units of work a thread takes first, more or less. */
+int64_t lf_pool_first(const lf_pool *pool, int thread, int64_t n);
 #endif
