@@ -76,6 +76,13 @@ class Model:
         opened.constants = constants  # they must not move while the program is open
         return opened
 
+    def let_go(self):
+        """Let go of the file's pages that were only read to get here; the next call brings back what it needs."""
+        from llamafile import own
+
+        self.file.let_go_of_metadata()
+        own.let_go()
+
     @property
     def description(self):
         """Name, architecture, parameters and size, for a banner."""

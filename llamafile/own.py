@@ -41,6 +41,14 @@ def path() -> str | None:
     return _launcher.path
 
 
+def let_go() -> None:
+    """Let go of the pages that modules were read from, several times as many as the modules need; they come back."""
+    if _FROZEN:
+        import _launcher
+
+        _launcher.let_go()
+
+
 def root() -> str | None:
     """Return the folder of the sources, or None in the executable."""
     return _ROOT or None

@@ -10,20 +10,31 @@ from .graph import Op
 NORMS = {"rms_norm": "rms_norm_quantize", "add_rms_norm": "add_rms_norm_quantize"}
 GATES = {"swiglu": "swiglu_quantize", "geglu": "geglu_quantize"}
 TOGETHER = 4  # as LF_TOGETHER in runtime/program.h
-MAY_JOIN = {*NORMS, *GATES, "rope"}
+PRODUCT = "matmul_quantized"
+MAY_JOIN = {*NORMS, *GATES, PRODUCT, "rope"}
 NEVER_WRITTEN = (program.WEIGHT, program.INPUT)
 CPU = 0
 
 
 def join(ops):
-    """Put one op in the place of a norm or an activation and its integer form, and of a rotation and its store."""
+    """Put one op in the place of a norm or an activation and its integer form, and of a rotation and its store.
+
+    Two products that only an activation reads become one op with it.
+    """
     readers: dict[int, list[Op]] = {
         op.outputs[-1].index: [] for op in ops if op.op.name in MAY_JOIN and op.device == CPU
     }
+    viewed = set()
     for op in ops:
         for t in op.inputs:
             if t is not None and t.index in readers:
                 readers[t.index].append(op)
+            elif t is not None and t.home == program.VIEW:
+                viewed.add(root(t).index)
+    made_by = {
+        op.outputs[0].index: op for op in ops
+        if op.op.name == PRODUCT and op.device == CPU and op.outputs[0].index not in viewed
+    }  # fmt: skip
     changed, gone = {}, set()
     for op in ops:
         name, made = op.op.name, op.outputs[-1]
@@ -37,11 +48,25 @@ def join(ops):
         elif integers and name in GATES and len(after) == 1:
             changed[op] = _instead(op, GATES[name], integers.outputs, op.inputs)
             gone.add(integers)
+            pair = [made_by.get(t.index) for t in op.inputs]
+            if _gated(pair, readers):
+                gone.update(pair)
+                inputs = (pair[0].inputs[0], pair[0].inputs[1], pair[1].inputs[1])
+                changed[op] = Op(OPS["gated_products"], integers.outputs, inputs, {"gelu": int(name == "geglu")},
+                                 op.layer, op.device)  # fmt: skip
         elif name == "rope" and len(after) == 1 and _stores(after[0], made):
             store = after[0]
             changed[store] = _instead(op, "rope_store", store.outputs, (*op.inputs, *store.inputs[1:]))
             gone.add(op)
     return [changed.get(op, op) for op in ops if op not in gone]
+
+
+def _gated(pair, readers):
+    """Whether two products, or None, are of the same rows, end in whole blocks, and are each read once."""
+    return (
+        None not in pair and pair[0] is not pair[1] and pair[0].inputs[0] is pair[1].inputs[0]
+        and all(len(readers[op.outputs[0].index]) == 1 for op in pair) and not pair[0].outputs[0].shape[-1] % 32
+    )  # fmt: skip
 
 
 def _stores(op, tensor):

@@ -56,6 +56,9 @@ typedef struct {
 /* Attention shares a row's splits between threads when there are at most this many rows in a call. */
 #define LF_SPLIT_ROWS 16
 
+/* Scratch that two gated products need for each value of k (ops/seams.c). */
+#define LF_GATED_BYTES 160
+
 /* What an op's record must look like; letters unify over its operands. */
 #define LF_ANY (-1)
 #define LF_MAX_OPERANDS 12

@@ -233,6 +233,11 @@ static int lf_check_meaning(const lf_program *p, const lf_op *op, lf_fault f) {
     case LF_OP_MATMUL_IDS_QUANTIZED:
         if (lf_plain(p->tensors[args[2]].dtype) >= 0) return 0;
         return lf_fail(f, "%s: weights of format %d have no integer form", name, p->tensors[args[2]].dtype);
+    case LF_OP_GATED_PRODUCTS:
+        for (int i = 2; i < 4; i++)
+            if (lf_plain(p->tensors[args[i]].dtype) < 0)
+                return lf_fail(f, "%s: weights of format %d have no integer form", name, p->tensors[args[i]].dtype);
+        return NE(0, 0) % 32 == 0 ? 0 : lf_fail(f, "%s: %d rows are no whole number of blocks", name, NE(0, 0));
     case LF_OP_ROUTE: {
         int used = args[lf_specs[op->op].n_out + 1];
         return used >= 1 && used <= NE(2, 0) ? 0 : lf_fail(f, "%s: %d of %d experts cannot be used", name, used, NE(2, 0));
@@ -244,7 +249,7 @@ static int lf_check_meaning(const lf_program *p, const lf_op *op, lf_fault f) {
 
 /* Scratch of a thread: room for some rows of the widest tensor, unpacked; the shared part: for split attention. */
 static void lf_plan_scratch(lf_program *p) {
-    int64_t widest = 256, shared = 4096;
+    int64_t widest = 256, shared = 4096, least = 0;
     for (int i = 0; i < p->n_tensors; i++) {
         int n = lf_evaluate(p, p->maximum, p->tensors[i].ne[0]);
         if (n > widest) widest = n;
@@ -255,6 +260,10 @@ static void lf_plan_scratch(lf_program *p) {
             int64_t t = lf_evaluate(p, p->maximum, x->ne[1]) + 15, k = lf_evaluate(p, p->maximum, x->ne[0]) + 31;
             if (w->dtype == LF_BF16 && t / 16 * 16 * (k / 32 * 32) * 4 > shared) shared = t / 16 * 16 * (k / 32 * 32) * 4;
         }
+        if (p->ops[i].op == LF_OP_GATED_PRODUCTS) {
+            int64_t k = lf_evaluate(p, p->maximum, p->tensors[p->pool[p->ops[i].args + 1]].ne[0]);
+            if (k * LF_GATED_BYTES > least) least = k * LF_GATED_BYTES;
+        }
         if (p->ops[i].op != LF_OP_ATTENTION) continue;
         const int32_t *args = p->pool + p->ops[i].args;
         const lf_tensor *q = &p->tensors[args[1]], *v = &p->tensors[args[3]], *pages = &p->tensors[args[7]];
@@ -263,7 +272,8 @@ static void lf_plan_scratch(lf_program *p) {
         int64_t need = LF_SPLIT_ROWS * heads * splits * (width + 2) * 4;
         if (need > shared) shared = need;
     }
-    p->scratch_size = (LF_SCRATCH + widest * 16 * 8 + 4095) / 4096 * 4096;
+    int64_t each = LF_SCRATCH + widest * 16 * 8;
+    p->scratch_size = ((each > least ? each : least) + 4095) / 4096 * 4096;
     p->shared_size = shared;
 }
 

@@ -83,6 +83,8 @@ class Timeline:
         """Make the timeline equal a prompt, evaluating only what it does not hold, and settle what a shift keeps."""
         self.need_room(ids)
         same = _common(self.tokens, ids) if self.seen else 0
+        if not self.seen:
+            self.model.let_go()  # what comes now takes the most memory
         self.seen = True
         self.sampler.accept_all(list(ids[same:]))
         self._settle_keep(ids)

@@ -48,6 +48,11 @@ class File:
         while self.mappings:
             self.mappings.pop().close()
 
+    def let_go_of_metadata(self):
+        """Let go of the pages that the metadata was read from; whoever reads them again gets them from the file."""
+        if self.spans:
+            self.mappings[0].forget(0, max(end for _, _, end in self.spans.values()))
+
     def get(self, key, default=None):
         """Return a key's value as it is, or the default."""
         return self.keys.get(key, default)

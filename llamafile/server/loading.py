@@ -104,6 +104,7 @@ class Served:
         self.rule = constraint.of(options, self.model.tokenizer)
         self.scheduler.start()
         self.scheduler.ready.wait()
+        self.model.let_go()
         times.mark("warm")
 
     def close(self) -> None:

@@ -50,32 +50,36 @@ static int lf_walk_strings(const lf_vocab_array *strings, uint32_t width, uint32
 static int lf_table_open(lf_table *table, uint64_t entries)
 {
     unsigned bits = 4;
-    while ((UINT64_C(1) << bits) < entries * 2) bits++;
+    while ((UINT64_C(5) << bits) < entries * 8) bits++;
+    table->index = 1;
+    while (table->index < entries) table->index = table->index << 1 | 1;
     table->slots = calloc((size_t)1 << bits, sizeof *table->slots);
     table->mask = (UINT64_C(1) << bits) - 1;
     table->shift = 64 - bits;
     return table->slots ? LF_TOKENS_OK : LF_TOKENS_MEMORY;
 }
 
-static inline uint64_t lf_slot_tag(uint64_t mixed)
+/* The bits of a mixed hash behind those of its slot, as many as the index leaves. */
+static inline uint32_t lf_slot_tag(const lf_table *table, uint64_t mixed)
 {
-    return mixed << 24 & UINT64_C(0xFFFFFFFF00000000);
+    return (uint32_t)(mixed << (64 - table->shift) >> 32) & ~table->index;
 }
 
 /* Store an entry; of equal texts the one stored first stays. `data` and `at` are the strings of the table. */
 static int lf_table_store(lf_table *table, const lf_entry *entry, const uint8_t *data, const uint32_t *at,
                           uint32_t width)
 {
-    const uint64_t mixed = entry->hash * LF_HASH_MIX, tag = lf_slot_tag(mixed);
+    const uint64_t mixed = entry->hash * LF_HASH_MIX;
+    const uint32_t tag = lf_slot_tag(table, mixed);
     uint64_t slot = mixed >> table->shift;
     for (int probe = 0; probe < LF_PROBE_LIMIT; probe++, slot = (slot + 1) & table->mask) {
-        const uint64_t there = table->slots[slot];
+        const uint32_t there = table->slots[slot];
         if (!there) {
             table->slots[slot] = tag | (entry->index + 1);
             return LF_TOKENS_OK;
         }
-        if ((there ^ tag) >> 32) continue;
-        const uint32_t other = (uint32_t)there - 1;
+        if ((there ^ tag) & ~table->index) continue;
+        const uint32_t other = (there & table->index) - 1;
         if (at[other + 1] - at[other] - width == entry->size
             && !memcmp(data + at[other], data + at[entry->index], entry->size))
             return LF_TOKENS_OK;
@@ -108,13 +112,14 @@ static int lf_table_fill(lf_table *table, const uint8_t *data, const uint32_t *a
 
 int32_t lf_vocab_find(const lf_vocab *v, uint64_t hash, const uint8_t *text, size_t size)
 {
-    const uint64_t mixed = hash * LF_HASH_MIX, tag = lf_slot_tag(mixed);
+    const uint64_t mixed = hash * LF_HASH_MIX;
+    const uint32_t tag = lf_slot_tag(&v->by_text, mixed);
     uint64_t slot = mixed >> v->by_text.shift;
     for (int probe = 0; probe < LF_PROBE_LIMIT; probe++, slot = (slot + 1) & v->by_text.mask) {
-        const uint64_t there = v->by_text.slots[slot];
+        const uint32_t there = v->by_text.slots[slot];
         if (!there) break;
-        if ((there ^ tag) >> 32) continue;
-        const uint32_t id = (uint32_t)there - 1, start = v->token_at[id];
+        if ((there ^ tag) & ~v->by_text.index) continue;
+        const uint32_t id = (there & v->by_text.index) - 1, start = v->token_at[id];
         if (v->token_at[id + 1] - start - v->width == size && !memcmp(v->tokens + start, text, size))
             return (int32_t)id;
     }
@@ -123,13 +128,14 @@ int32_t lf_vocab_find(const lf_vocab *v, uint64_t hash, const uint8_t *text, siz
 
 uint32_t lf_vocab_rank(const lf_vocab *v, uint64_t hash, const uint8_t *text, size_t left, size_t right)
 {
-    const uint64_t mixed = hash * LF_HASH_MIX, tag = lf_slot_tag(mixed);
+    const uint64_t mixed = hash * LF_HASH_MIX;
+    const uint32_t tag = lf_slot_tag(&v->by_merge, mixed);
     uint64_t slot = mixed >> v->by_merge.shift;
     for (int probe = 0; probe < LF_PROBE_LIMIT; probe++, slot = (slot + 1) & v->by_merge.mask) {
-        const uint64_t there = v->by_merge.slots[slot];
+        const uint32_t there = v->by_merge.slots[slot];
         if (!there) break;
-        if ((there ^ tag) >> 32) continue;
-        const uint32_t rank = (uint32_t)there - 1, start = v->merge_at[rank];
+        if ((there ^ tag) & ~v->by_merge.index) continue;
+        const uint32_t rank = (there & v->by_merge.index) - 1, start = v->merge_at[rank];
         const uint8_t *merge = v->merges + start;
         if (v->merge_at[rank + 1] - start - v->width == left + 1 + right && !memcmp(merge, text, left)
             && merge[left] == ' ' && !memcmp(merge + left + 1, text + left, right))

@@ -11,7 +11,7 @@
 enum {
     LF_MERGE_LIMIT = 4096, /* bytes; longer tokens and merges can be written out, but never come from merging */
     LF_SPECIAL_LIMIT = 1024, /* bytes; longer special tokens are not looked for in text */
-    LF_PROBE_LIMIT = 512,  /* slots; a table half full never needs so many, a hostile file's would need them all */
+    LF_PROBE_LIMIT = 512,  /* slots; a table five eighths full never needs so many, a hostile file's would need them all */
 };
 
 #define LF_NO_PRIORITY UINT32_MAX
@@ -20,10 +20,12 @@ enum {
 #define LF_HASH_BASE UINT64_C(0x9E6C63D0876A9A47)
 #define LF_HASH_MIX UINT64_C(0xD6E8FEB86659FD93)
 
-/* Open addressing: a slot is 0, or the upper half tells hashes apart and the lower half is an index + 1. */
+/* Open addressing: a slot is 0, or an index + 1 in its low bits and, above them, what tells hashes apart. The tables of a
+   large vocabulary fit the second cache so, and are little of what a small model takes. */
 typedef struct {
-    uint64_t *slots;
+    uint32_t *slots;
     uint64_t mask;
+    uint32_t index; /* the bits of the index */
     unsigned shift; /* takes a mixed hash to its first slot */
 } lf_table;
 

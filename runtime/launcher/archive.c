@@ -241,6 +241,10 @@ int lf_archive_open(struct lf_archive *a, int fd, char *error, size_t error_size
     return 0;
 }
 
+void lf_archive_let_go(const struct lf_archive *a) {
+    madvise((void *)(uintptr_t)a->map, a->map_size, MADV_DONTNEED);
+}
+
 const uint8_t *lf_archive_data(const struct lf_archive *a, const struct lf_member *m) {
     uint64_t at = m->offset - a->map_offset;
     if (m->method || at > a->map_size || a->map_size - at < LF_LOCAL_SIZE) return NULL;

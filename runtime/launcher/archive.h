@@ -43,6 +43,9 @@ const uint8_t *lf_archive_data(const struct lf_archive *archive, const struct lf
 /* The same, and the CRC was compared (once): NULL where the member is damaged. */
 const uint8_t *lf_archive_checked(const struct lf_archive *archive, struct lf_member *member);
 
+/* Let go of the mapping's pages, of which the system brings in more than were asked for; they come back when read. */
+void lf_archive_let_go(const struct lf_archive *archive);
+
 /* CRC-32 of ZIP, continued from crc (0 to begin). */
 uint32_t lf_crc32(uint32_t crc, const uint8_t *data, size_t size);
 

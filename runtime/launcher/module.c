@@ -111,12 +111,19 @@ static PyObject *lf_dlopen(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static PyObject *lf_let_go(PyObject *module, PyObject *args) {
+    (void)module, (void)args;
+    lf_archive_let_go(&lf_own->archive);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef lf_methods[] = {
     {"find_spec", lf_find_spec, METH_VARARGS, "Finder protocol: check a module's bytes, or find a native extension."},
     {"member", lf_member, METH_VARARGS, "(offset of the local header, size, CRC) of an engine member; KeyError."},
     {"data", lf_data, METH_VARARGS, "Checked bytes of an engine member as a memoryview of the mapping; KeyError."},
     {"memfd", lf_memfd, METH_VARARGS, "A file descriptor with a copy of an engine member, for dlopen; KeyError, OSError."},
     {"dlopen", lf_dlopen, METH_VARARGS, "Load a shared library for all that come after it; OSError."},
+    {"let_go", lf_let_go, METH_NOARGS, "Let go of the members' pages; whoever reads them again gets them from the file."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -81,3 +81,126 @@ static void lf_rope_store(const lf_call *call, const lf_rope_store_args *a) {
         lf_write_row(a->cache->dtype, row, lf_cell(a->cache, ((const int32_t *)a->cells->data)[i / heads], i % heads), d);
     }
 }
+
+/* ---- an activation of two products, a block of 32 of its values at a time ---- */
+
+#define LF_BLOCK_TURNS (32 / LF_TURN)
+#define LF_SOME_COLUMNS 96 /* whose products are kept in the first cache, and up to 12 more rather than a few by themselves */
+typedef float lf_gated_sums[LF_SOME_COLUMNS + 12][32];
+_Static_assert(2 * LF_BLOCK_TURNS * LF_PANELS_BYTES(32) <= LF_GATED_BYTES * 32, "the executor plans with this");
+
+/* One of the two matrices, and the panels of its rows where there are many columns. */
+typedef struct {
+    lf_matrix m;
+    lf_panels panels[LF_BLOCK_TURNS];
+    int tiles; /* whether tile registers multiply it */
+} lf_gated_part;
+
+/* Before turn i of a block: rows from it to this thread's next one. */
+LF_INLINE void lf_gated_ahead(const lf_call *call, lf_gated_part *part, int i) {
+    part->m.ahead = i + 1 < LF_BLOCK_TURNS ? LF_TURN : LF_TURN + 32 * (int64_t)(call->threads - 1);
+}
+
+static void lf_gated_few(const lf_call *call, lf_gated_part *part, const lf_view *x, int64_t row, lf_gated_sums out) {
+    const lf_a8_block *at[LF_COLUMNS];
+    lf_sums sums[LF_COLUMNS];
+    int t = x->ne[1];
+    for (int c = 0; c < t; c++) at[c] = lf_a8_row(x->data, part->m.k, c);
+    for (int i = 0; i < LF_BLOCK_TURNS; i++) {
+        lf_gated_ahead(call, part, i);
+        lf_few(&part->m, row + i * LF_TURN, at, t, sums);
+        for (int c = 0; c < t; c++) memcpy(out[c] + i * LF_TURN, sums[c], sizeof *sums);
+    }
+}
+
+static void lf_gated_fill(const lf_call *call, lf_gated_part *part, int64_t row) {
+    for (int i = 0; i < LF_BLOCK_TURNS; i++) {
+        lf_gated_ahead(call, part, i);
+        for (int p = 0; p < LF_PANELS; p++) {
+            lf_fill_panel(&part->m, row + i * LF_TURN, 0, part->m.k, p, part->panels[i]);
+#if LF_AMX
+            if (part->tiles && !part->m.form.biased) lf_amx_signed(part->panels[i].values[p], part->m.k);
+#endif
+        }
+    }
+}
+
+/* Filled panels with columns first .. first + count of x. */
+static void lf_gated_many(const lf_gated_part *part, const lf_view *x, int first, int count, lf_gated_sums out) {
+    const lf_matrix *m = &part->m;
+    for (int i = 0; i < LF_BLOCK_TURNS; i++) {
+#if LF_AMX
+        lf_sums tile[LF_AMX_COLUMNS];
+        for (int c = 0; part->tiles && c < count; c += LF_AMX_COLUMNS) {
+            int at = count - c < LF_AMX_COLUMNS ? count - LF_AMX_COLUMNS : c; /* the last ones overlap: the same bits again */
+            lf_amx_multiply(&m->form, &part->panels[i], lf_a8_row(x->data, m->k, first + at), m->k / 32, tile);
+            for (int j = 0; j < LF_AMX_COLUMNS; j++) memcpy(out[at + j] + i * LF_TURN, tile[j], sizeof *tile);
+        }
+        if (part->tiles) continue;
+#endif
+        const lf_a8_block *at[LF_COLUMNS];
+        lf_sums sums[LF_COLUMNS];
+        for (int c = 0, some; c < count; c += some) {
+            some = count - c < LF_COLUMNS ? count - c : LF_COLUMNS;
+            for (int j = 0; j < some; j++) at[j] = lf_a8_row(x->data, m->k, first + c + j);
+            memset(sums, 0, sizeof sums);
+            lf_multiply(&m->form, &part->panels[i], at, m->k / 32, some, sums);
+            for (int j = 0; j < some; j++) memcpy(out[c + j] + i * LF_TURN, sums[j], sizeof *sums);
+        }
+    }
+}
+
+LF_INLINE void lf_gated_put(lf_gated_sums gate, lf_gated_sums up, int first, int count, int gelu, int64_t row, const lf_view *out) {
+    for (int c = 0; c < count; c++) {
+        _Alignas(64) float values[32];
+        for (int j = 0; j < 32; j += LF_W) {
+            lf_vf x = lf_load(gate[c] + j);
+            lf_put(values + j, (gelu ? lf_gelu(x) : lf_silu(x)) * lf_load(up[c] + j));
+        }
+        lf_quantize_block(values, lf_a8_row(out->data, out->ne[0], first + c) + row / 32);
+    }
+}
+
+/* Both matrices with their panels in the scratch memory; returns whether one of them is for tile registers. */
+static int lf_gated_begin(const lf_call *call, const lf_gated_products_args *a, lf_gated_part part[2]) {
+    char *room = call->scratch;
+    for (int i = 0; i < 2; i++) {
+        part[i].m = lf_matrix_of(call, i ? a->up : a->gate);
+        part[i].tiles = 0;
+#if LF_AMX
+        part[i].tiles = part[i].m.form.group == 32 && a->x->ne[1] >= LF_AMX_COLUMNS;
+#endif
+        for (int j = 0; j < LF_BLOCK_TURNS; j++, room += LF_PANELS_BYTES(part[i].m.k))
+            part[i].panels[j] = lf_panels_at(room, part[i].m.k);
+    }
+    return part[0].tiles || part[1].tiles;
+}
+
+static void lf_gated_products(const lf_call *call, const lf_gated_products_args *a) {
+    _Alignas(64) lf_gated_sums gate, up;
+    lf_gated_part part[2];
+    int t = a->x->ne[1], tiles = lf_gated_begin(call, a, part);
+#if LF_AMX
+    if (tiles) lf_amx_begin();
+#endif
+    for (int64_t row; (row = lf_take(call) * 32) < a->gate->ne[1];) {
+        if (t <= LF_COLUMNS) {
+            lf_gated_few(call, &part[0], a->x, row, gate);
+            lf_gated_few(call, &part[1], a->x, row, up);
+            lf_gated_put(gate, up, 0, t, a->gelu, row, a->out0);
+            continue;
+        }
+        lf_gated_fill(call, &part[0], row);
+        lf_gated_fill(call, &part[1], row);
+        for (int c = 0, some; c < t; c += some) {
+            some = t - c > LF_SOME_COLUMNS + 12 ? LF_SOME_COLUMNS : t - c;
+            lf_gated_many(&part[0], a->x, c, some, gate);
+            lf_gated_many(&part[1], a->x, c, some, up);
+            lf_gated_put(gate, up, c, some, a->gelu, row, a->out0);
+        }
+    }
+#if LF_AMX
+    if (tiles) lf_tile_done();
+#endif
+    (void)tiles;
+}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from .attention import rope
 from .declare import op
 from .elementwise import geglu, swiglu
-from .matmul import quantize_rows
+from .matmul import matmul_quantized, quantize_rows
 from .norm import add_rms_norm, rms_norm
 from .rows import store
 
@@ -47,3 +47,14 @@ def rope_store(
 ) -> cache:
     """Write the rows of x, rotated as rope does, into the cache's cells."""
     return store.reference(rope.reference(x, table, halves=halves), cache, cells)
+
+
+@op
+def gated_products(x: a8[t, k], gate: any[n, k], up: any[n, k], *, gelu: int = 0) -> a8[t, n]:
+    """swiglu (geglu) of the products of x with two matrices, in integer form; n is a multiple of 32.
+
+    Neither product is ever in memory as a whole, which for a prompt would be the largest thing there.
+    """
+    activation = geglu if gelu else swiglu
+    products = [matmul_quantized.reference(x, w) for w in (gate, up)]
+    return quantize_rows.reference(activation.reference(*products))

@@ -84,7 +84,7 @@ def test_every_op_still_follows_what_it_depends_on(lowered, name, kind):
                 assert after[earlier] < after[op], (earlier.op.name, op.op.name)
 
 
-def test_a_layer_of_a_llama_meets_ten_times(lowered):
-    """Norm; Q, K, V; rotations and stores; attention; its integers; output; norm; gate and up; activation; down."""
+def test_a_layer_of_a_llama_meets_nine_times(lowered):
+    """Norm; Q, K, V; rotations and stores; attention; its integers; output; norm; gate, up, activation; down."""
     ops = [op for op in lowered("llama3", "Q4_0")["after"] if op.layer == 1]
-    assert sum(not op.flags for op in ops) == 10, [op.op.name for op in ops]
+    assert sum(not op.flags for op in ops) == 9, [op.op.name for op in ops]

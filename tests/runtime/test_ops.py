@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from runtime import cpu
-from runtime.ops import OPS, PAGE
+from runtime.ops import OPS, PAGE, RuntimeFault
 from runtime.quants import FORMATS
+from tests.quants.cases import in_panels
 
 from . import cases
 from .cases import ATTENTION_SHAPES, CELL_SHAPES, QUANTS, Block, Case, Cells, Quantized, rng_of
@@ -207,6 +208,14 @@ def read_integers(machine, a8, width):
     return machine.op("matmul_quantized", a8, block)
 
 
+def in_panels_of(plain):
+    """A weight whose rows lie in panels."""
+    block = object.__new__(Block)
+    block.format, block.shape = FORMATS[plain.format.name + "_r16"], plain.shape
+    block.raw = in_panels(plain.format, plain.raw, plain.shape[0])
+    return block
+
+
 def both_ways(isa, threads, joined, parts):
     """The results of one op and of those that it stands for; each is a function of a machine."""
     results = []
@@ -246,6 +255,58 @@ def test_seams_have_the_bits_of_their_parts(isa, threads, shape):
         ):
             np.testing.assert_array_equal(one, other)
             np.testing.assert_allclose(one, body, rtol=0, atol=np.abs(body).max() / 120)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("names", [*((name, name) for name in QUANTS), ("q4_k", "q6_k"), ("q6_k", "q4_0")])
+def test_gated_products_have_the_bits_of_their_parts(isa, names):
+    """For any number of columns and threads, weights in one format or two, and near the op's own numpy body."""
+    rng = rng_of("gated", names)
+    k, n = max(96, *(FORMATS[name].block for name in names)), 96
+    gate, up = (Block(name, (n, k), rng) for name in names)
+    x = rng.normal(0, 2, (127, k)).astype("f4")
+    for t, threads, gelu in ((1, 2, 0), (2, 1, 1), (7, 3, 0), (13, 2, 1), (108, 1, 0), (109, 2, 0), (127, 3, 1)):
+        rows, activation = Quantized(x[:t]), "geglu" if gelu else "swiglu"
+
+        def joined(machine, rows=rows, gelu=gelu):
+            return (read_integers(machine, machine.op("gated_products", rows, gate, up, gelu=gelu), n),)
+
+        def parts(machine, rows=rows, activation=activation):
+            integers = machine.op("quantize_rows", rows.rows)
+            products = [machine.op("matmul_quantized", integers, w) for w in (gate, up)]
+            return (read_integers(machine, machine.op(f"{activation}_quantize", *products), n),)
+
+        for one, other in both_ways(isa, threads, joined, parts):
+            np.testing.assert_array_equal(one, other)
+            want = OPS["gated_products"].reference(rows.values, gate.values, up.values, gelu=gelu)
+            np.testing.assert_allclose(one, want, rtol=0, atol=np.abs(want).max() / 120)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_gated_products_of_laid_out_weights(isa):
+    rng = rng_of("gated, laid out")
+    plain = [Block(name, (64, 256), rng) for name in ("q4_k", "q8_0")]
+    laid = [in_panels_of(block) for block in plain]
+    x = rng.normal(0, 2, (40, 256)).astype("f4")
+    for t, threads in ((1, 2), (4, 1), (40, 3)):
+        ways = [lambda machine, some=some, t=t: (read_integers(
+            machine, machine.op("gated_products", Quantized(x[:t]), *some), 64),) for some in (laid, plain)]  # fmt: skip
+        for one, other in both_ways(isa, threads, *ways):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_gated_products_end_in_whole_blocks():
+    """C refuses what the kernel could not write."""
+    rng = rng_of("gated, refused")
+    weights = [Block("q4_0", (48, 64), rng) for _ in range(2)]
+    machine = Machine()
+    out = machine.op("gated_products", Quantized(np.ones((1, 64), "f4")), *weights)
+    with pytest.raises(RuntimeFault, match="48 rows are no whole number of blocks"):
+        machine.run(out)
+    machine = Machine()
+    out = machine.op("gated_products", Quantized(np.ones((1, 64), "f4")), *(np.ones((64, 64), "f4"),) * 2)
+    with pytest.raises(RuntimeFault, match="have no integer form"):
+        machine.run(out)
 
 
 @pytest.mark.parametrize("isa", ISAS)
