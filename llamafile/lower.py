@@ -15,7 +15,7 @@ FLOATS = ("f32", "f16", "bf16")
 INTEGER_FORM = {"matmul": "matmul_quantized", "matmul_ids": "matmul_ids_quantized"}
 ALIGNMENT = 64
 A8_BLOCK_BYTES = 92  # as in runtime/a8.h
-NEIGHBOURS = 3  # a device joins up to four ops, and up to four run without a barrier between them
+NEIGHBOURS = 3  # a device joins up to four ops
 
 
 class Image:
@@ -149,7 +149,8 @@ def bytes_of(tensor, letters):
 def plan_arena(tensors, ops, letters):
     """Give each arena tensor an offset, reusing what is no longer read; returns the arena's size in bytes.
 
-    A place is free again some ops after its last reader: so a device may do neighbouring ops at once.
+    A place is free again once the CPU's threads have met behind its last reader; where devices take part some ops
+    after it, as a device may do neighbouring ops at once.
     """
     last = {}
     for i, op in enumerate(ops):
@@ -159,8 +160,9 @@ def plan_arena(tensors, ops, letters):
                 if root.home == program.ARENA:
                     last[root.index] = i
     ending: dict = {}
+    behind = _behind(ops)
     for index, i in last.items():
-        ending.setdefault(i, []).append(index)
+        ending.setdefault(behind[i], []).append(index)
     final, size = len(ops) - 1, 0
     free: list[tuple[int, int]] = []
     sizes: dict[int, int] = {}
@@ -175,9 +177,20 @@ def plan_arena(tensors, ops, letters):
             sizes[root.index] = need
             placed.add(root.index)
         if i != final:  # the last op's result is what the caller reads
-            for index in ending.get(i - NEIGHBOURS, ()):
+            for index in ending.get(i, ()):
                 _release(free, tensors[index].offset, sizes[index])
     return size
+
+
+def _behind(ops):
+    """Of each op the one behind which it is certain to be done."""
+    if any(op.device != schedule.CPU for op in ops):
+        return [i + NEIGHBOURS for i in range(len(ops))]
+    found = list(range(len(ops)))
+    for i in range(len(ops) - 2, -1, -1):
+        if ops[i].flags & program.NO_BARRIER:
+            found[i] = found[i + 1]
+    return found
 
 
 def _fit(free, need, size):
