@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from llamafile.arena import bytes_of, plan_arena
 from llamafile.errors import LlamafileError
-from llamafile.lower import bytes_of, for_cpu, plan_arena
+from llamafile.lower import fuse_seams, use_integers
 from llamafile.schedule import root
 from runtime import program
 
@@ -41,7 +42,7 @@ class Needs:
                     self.weights[whole.mapping, whole.offset] = bytes_of(whole, letters)
                 elif whole.home == program.CACHE:
                     self.caches[whole.index] = bytes_of(whole, letters)
-        scratch = plan_arena(graph.tensors, for_cpu(graph.ops), letters)
+        scratch = plan_arena(graph.tensors, fuse_seams(use_integers(graph.ops)), letters, devices=True)
         self.scratch = scratch * 5 // 4 + (1 << 20)  # seams between devices change the plan a little; and the inputs
 
     def of(self, placement, cards):

@@ -9,13 +9,11 @@ from runtime.ops import OPS
 from runtime.quants import FORMATS
 
 from . import schedule
+from .arena import bytes_of, plan_arena
 from .graph import Op, Size, Tensor
 
 FLOATS = ("f32", "f16", "bf16")
 INTEGER_FORM = {"matmul": "matmul_quantized", "matmul_ids": "matmul_ids_quantized"}
-ALIGNMENT = 64
-A8_BLOCK_BYTES = 92  # as in runtime/a8.h
-NEIGHBOURS = 3  # a device joins up to four ops
 
 
 class Image:
@@ -131,95 +129,6 @@ def fuse_seams(ops):
         else:
             out.append(op)
     return out
-
-
-def bytes_of(tensor, letters):
-    """What a tensor takes in memory with the letters at these values."""
-    dims = [n if type(n) is int else n.at(letters) for n in tensor.shape]
-    rows = 1
-    for n in dims[:-1]:
-        rows *= n
-    if tensor.dtype == "a8":
-        return rows * (-(-(-(-dims[-1] // 32) * A8_BLOCK_BYTES) // 64) * 64)
-    if tensor.dtype == "i32":
-        return rows * dims[-1] * 4
-    return rows * FORMATS[tensor.dtype].row_size(dims[-1])
-
-
-def plan_arena(tensors, ops, letters):
-    """Give each arena tensor an offset, reusing what is no longer read; returns the arena's size in bytes.
-
-    A place is free again once the CPU's threads have met behind its last reader; where devices take part some ops
-    after it, as a device may do neighbouring ops at once.
-    """
-    last = {}
-    for i, op in enumerate(ops):
-        for t in (*op.inputs, *op.outputs):
-            if t is not None:
-                root = schedule.root(t)
-                if root.home == program.ARENA:
-                    last[root.index] = i
-    ending: dict = {}
-    behind = _behind(ops)
-    for index, i in last.items():
-        ending.setdefault(behind[i], []).append(index)
-    final, size = len(ops) - 1, 0
-    free: list[tuple[int, int]] = []
-    sizes: dict[int, int] = {}
-    placed: set[int] = set()
-    for i, op in enumerate(ops):
-        for t in op.outputs:
-            root = schedule.root(t)
-            if root.home != program.ARENA or root.index in placed:
-                continue
-            need = -(-bytes_of(root, letters) // ALIGNMENT) * ALIGNMENT
-            root.offset, size = _fit(free, need, size)
-            sizes[root.index] = need
-            placed.add(root.index)
-        if i != final:  # the last op's result is what the caller reads
-            for index in ending.get(i, ()):
-                _release(free, tensors[index].offset, sizes[index])
-    return size
-
-
-def _behind(ops):
-    """Of each op the one behind which it is certain to be done."""
-    if any(op.device != schedule.CPU for op in ops):
-        return [i + NEIGHBOURS for i in range(len(ops))]
-    found = list(range(len(ops)))
-    for i in range(len(ops) - 2, -1, -1):
-        if ops[i].flags & program.NO_BARRIER:
-            found[i] = found[i + 1]
-    return found
-
-
-def _fit(free, need, size):
-    """Take `need` bytes from the first hole that has them, else from the end; returns (offset, the arena's size)."""
-    for j, (start, length) in enumerate(free):
-        if length >= need:
-            if length == need:
-                del free[j]
-            else:
-                free[j] = (start + need, length - need)
-            return start, size
-        if start + length == size:  # the hole at the end can grow
-            del free[j]
-            return start, start + need
-    return size, size + need
-
-
-def _release(free, start, length):
-    """Give a stretch back, joined with the holes beside it; holes stay sorted."""
-    free.append((start, length))
-    free.sort()
-    joined = [free[0]]
-    for start, length in free[1:]:
-        before, size = joined[-1]
-        if before + size == start:
-            joined[-1] = (before, size + length)
-        else:
-            joined.append((start, length))
-    free[:] = joined
 
 
 def place_cache(caches, letters):

@@ -48,10 +48,10 @@ def join(ops):
         elif integers and name in GATES and len(after) == 1:
             changed[op] = _instead(op, GATES[name], integers.outputs, op.inputs)
             gone.add(integers)
-            pair = [made_by.get(t.index) for t in op.inputs]
-            if _gated(pair, readers):
-                gone.update(pair)
-                inputs = (pair[0].inputs[0], pair[0].inputs[1], pair[1].inputs[1])
+            gate, up = (made_by.get(t.index) for t in op.inputs)
+            if gate and up and _gated(gate, up, readers):
+                gone.update((gate, up))
+                inputs = (*gate.inputs, up.inputs[1])
                 changed[op] = Op(OPS["gated_products"], integers.outputs, inputs, {"gelu": int(name == "geglu")},
                                  op.layer, op.device)  # fmt: skip
         elif name == "rope" and len(after) == 1 and _stores(after[0], made):
@@ -61,11 +61,11 @@ def join(ops):
     return [changed.get(op, op) for op in ops if op not in gone]
 
 
-def _gated(pair, readers):
-    """Whether two products, or None, are of the same rows, end in whole blocks, and are each read once."""
+def _gated(gate, up, readers):
+    """Whether two products are of the same rows, end in whole blocks, and are each read once."""
     return (
-        None not in pair and pair[0] is not pair[1] and pair[0].inputs[0] is pair[1].inputs[0]
-        and all(len(readers[op.outputs[0].index]) == 1 for op in pair) and not pair[0].outputs[0].shape[-1] % 32
+        gate is not up and gate.inputs[0] is up.inputs[0] and gate.outputs[0].shape[-1] % 32 == 0
+        and all(len(readers[op.outputs[0].index]) == 1 for op in (gate, up))
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 
@@ -36,16 +37,21 @@ def _endpoints() -> list[str]:
 def warm(served: Served) -> None:
     """Begin to import, in a thread, what the first requests need, so that they need not wait for it."""
     def work() -> None:
+        from llamafile import own
+
         for name in _endpoints():
             __import__(name)
         if served.own_template:
-            from llamafile import chat_template
-
-            try:
-                chat_template.render(served.template, [{"role": "user", "content": ""}])
-                for name in chat_template.LATE:  # for tools, where plain turns do without
-                    __import__(name)
-            except Exception:  # whoever sends such a conversation is told
-                return
+            _try_template(served)
+        own.let_go()
 
     threading.Thread(target=work, name="warm", daemon=True).start()
+
+
+def _try_template(served: Served) -> None:
+    from llamafile import chat_template
+
+    with contextlib.suppress(Exception):  # whoever sends a conversation that fails is told
+        chat_template.render(served.template, [{"role": "user", "content": ""}])
+        for name in chat_template.LATE:  # for tools, where plain turns do without
+            __import__(name)

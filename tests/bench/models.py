@@ -236,4 +236,5 @@ def outside(report, options, name, path, runner):
     written = 16
     used = processes.peak_memory([*command, "-n", str(written), "-c", "1024", "--ignore-eos", "-p", text])
     cache = runner.cell_bytes() * (len(runner.model.tokenizer.encode(text.encode())) + written)
-    report.add("models", name, "memory above weights + KV", (used - runner.work.bytes - cache) / 2**20, "MiB")
+    report.add("models", name, f"memory above weights + KV ({Path(command[0]).name})",
+               (used - runner.work.bytes - cache) / 2**20, "MiB")

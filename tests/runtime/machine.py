@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from llamafile.arena import plan_arena
 from llamafile.graph import Tensor
-from llamafile.lower import _pack, plan_arena
+from llamafile.lower import _pack
 from runtime import cpu, program
 from runtime._core import ffi
 from runtime.executor import Memory, Program

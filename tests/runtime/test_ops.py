@@ -289,8 +289,11 @@ def test_gated_products_of_laid_out_weights(isa):
     laid = [in_panels_of(block) for block in plain]
     x = rng.normal(0, 2, (40, 256)).astype("f4")
     for t, threads in ((1, 2), (4, 1), (40, 3)):
-        ways = [lambda machine, some=some, t=t: (read_integers(
-            machine, machine.op("gated_products", Quantized(x[:t]), *some), 64),) for some in (laid, plain)]  # fmt: skip
+
+        def way(machine, some, t=t):
+            return (read_integers(machine, machine.op("gated_products", Quantized(x[:t]), *some), 64),)
+
+        ways = [lambda machine, some=some, way=way: way(machine, some) for some in (laid, plain)]
         for one, other in both_ways(isa, threads, *ways):
             np.testing.assert_array_equal(one, other)
 
