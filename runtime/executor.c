@@ -454,7 +454,7 @@ static lf_stretch_of lf_next_weights(const lf_stretch *stretch, int i, int threa
     const lf_program *p = stretch->program;
     for (int end = i + 3; i < end && i < stretch->first + stretch->count; i++) {
         const lf_op *op = &p->ops[i];
-        if (op->op != LF_OP_MATMUL && op->op != LF_OP_MATMUL_QUANTIZED) continue;
+        if (op->op != LF_OP_MATMUL && op->op != LF_OP_MATMUL_QUANTIZED && op->op != LF_OP_GATED_PRODUCTS) continue;
         const lf_view *x = &p->views[p->pool[op->args + 1]], *w = &p->views[p->pool[op->args + 2]];
         int64_t turn = lf_bytes(w->dtype, w->stride[1]) * LF_AHEAD_ROWS, units = w->ne[1] / LF_AHEAD_ROWS;
         int64_t first = lf_pool_first(p->threads, thread, units);

@@ -98,7 +98,7 @@ typedef struct {
 
 /* Before turn i of a block: rows from it to this thread's next one. */
 LF_INLINE void lf_gated_ahead(const lf_call *call, lf_gated_part *part, int i) {
-    part->m.ahead = i + 1 < LF_BLOCK_TURNS ? LF_TURN : LF_TURN + 32 * (int64_t)(call->threads - 1);
+    part->m.ahead = i + 1 < LF_BLOCK_TURNS ? LF_TURN : LF_TURN + 32 * (int64_t)(call->sharing - 1);
 }
 
 static void lf_gated_few(const lf_call *call, lf_gated_part *part, const lf_view *x, int64_t row, lf_gated_sums out) {
@@ -165,7 +165,7 @@ LF_INLINE void lf_gated_put(lf_gated_sums gate, lf_gated_sums up, int first, int
 static int lf_gated_begin(const lf_call *call, const lf_gated_products_args *a, lf_gated_part part[2]) {
     char *room = call->scratch;
     for (int i = 0; i < 2; i++) {
-        part[i].m = lf_matrix_of(call, i ? a->up : a->gate);
+        part[i].m = lf_matrix_of(call, i ? a->up : a->gate, LF_TURN);
         part[i].tiles = 0;
 #if LF_AMX
         part[i].tiles = part[i].m.form.group == 32 && a->x->ne[1] >= LF_AMX_COLUMNS;
@@ -183,7 +183,8 @@ static void lf_gated_products(const lf_call *call, const lf_gated_products_args 
 #if LF_AMX
     if (tiles) lf_amx_begin();
 #endif
-    for (int64_t row; (row = lf_take(call) * 32) < a->gate->ne[1];) {
+    for (lf_turns turns = lf_turns_of(call, a->gate->ne[1], 32, t, 12); lf_take_turn(call, &turns);) {
+        int64_t row = turns.row;
         if (t <= LF_COLUMNS) {
             lf_gated_few(call, &part[0], a->x, row, gate);
             lf_gated_few(call, &part[1], a->x, row, up);
@@ -192,8 +193,8 @@ static void lf_gated_products(const lf_call *call, const lf_gated_products_args 
         }
         lf_gated_fill(call, &part[0], row);
         lf_gated_fill(call, &part[1], row);
-        for (int c = 0, some; c < t; c += some) {
-            some = t - c > LF_SOME_COLUMNS + 12 ? LF_SOME_COLUMNS : t - c;
+        for (int c = turns.first, some; c < turns.end; c += some) {
+            some = turns.end - c > LF_SOME_COLUMNS + 12 ? LF_SOME_COLUMNS : turns.end - c;
             lf_gated_many(&part[0], a->x, c, some, gate);
             lf_gated_many(&part[1], a->x, c, some, up);
             lf_gated_put(gate, up, c, some, a->gelu, row, a->out0);
