@@ -11,6 +11,7 @@
 #ifdef __AMX_INT8__
 #define LF_AMX 1
 #define LF_AMX_COLUMNS 12 /* two panels' accumulators of 12 columns fill 24 of 32 registers */
+#define LF_AMX_AHEAD 3    /* blocks of activations asked for before a tile loads them: no processor foresees twelve rows at once */
 
 /* What LDTILECFG reads. */
 typedef struct {
@@ -112,10 +113,10 @@ LF_INLINE void lf_amx_signed(char *values, int64_t k) {
     do {                                                                                                      \
         LF_TILE_STORE(c0, dot[(c0) / 2][0], 64);                                                              \
         LF_TILE_STORE(c1, dot[(c0) / 2][1], 64);                                                              \
-        lf_amx_scale(panels, x + (i), blocks, (i), dot[(c0) / 2], acc, biased);                              \
+        lf_amx_scale(panels, x + (i), step, (i), dot[(c0) / 2], acc, biased);                              \
     } while (0)
 
-LF_INLINE void lf_amx_scale(const lf_panels *panels, const lf_a8_block *x, int64_t blocks, int64_t i,
+LF_INLINE void lf_amx_scale(const lf_panels *panels, const lf_a8_block *x, int64_t step, int64_t i,
                             int32_t dot[LF_PANELS][LF_AMX_COLUMNS][LF_IW], lf_if acc[LF_PANELS][LF_AMX_COLUMNS], int biased) {
     lf_if s[LF_PANELS], m[LF_PANELS];
 #pragma GCC unroll 2
@@ -124,11 +125,12 @@ LF_INLINE void lf_amx_scale(const lf_panels *panels, const lf_a8_block *x, int64
         m[p] = biased ? lf_if_load(panels->bias[p] + i * LF_IW) : s[p];
     }
     /* One address for three columns: with one for each, the registers would not do. */
-    const lf_a8_block *at[LF_AMX_COLUMNS / 3] = {x, x + 3 * blocks, x + 6 * blocks, x + 9 * blocks};
+    const lf_a8_block *at[LF_AMX_COLUMNS / 3] = {x, x + 3 * step, x + 6 * step, x + 9 * step};
 #pragma GCC unroll 12
     for (int c = 0; c < LF_AMX_COLUMNS; c++) {
-        const lf_a8_block *block = at[c / 3] + c % 3 * blocks;
+        const lf_a8_block *block = at[c / 3] + c % 3 * step;
         lf_if scale = lf_if_set(block->scale), sum = lf_if_set(block->sum32);
+        __builtin_prefetch(block + LF_AMX_AHEAD);
 #pragma GCC unroll 2
         for (int p = 0; p < LF_PANELS; p++) {
             acc[p][c] = lf_if_fma(lf_if_of(lf_i_load(dot[p][c])), s[p] * scale, acc[p][c]);
@@ -137,13 +139,13 @@ LF_INLINE void lf_amx_scale(const lf_panels *panels, const lf_a8_block *x, int64
     }
 }
 
-/* LF_AMX_COLUMNS columns (their blocks one row after the other from x on) with two panels of `blocks` blocks of 32. */
-LF_INLINE void lf_amx_body(const lf_panels *given, const lf_a8_block *x, int64_t blocks, lf_sums *out,
+/* LF_AMX_COLUMNS columns (from x on, `step` blocks from one to the next) with two panels of `blocks` blocks of 32. */
+LF_INLINE void lf_amx_body(const lf_panels *given, const lf_a8_block *x, int64_t blocks, int64_t step, lf_sums *out,
                            int biased) {
     const lf_panels here = *given, *panels = &here;
     _Alignas(64) int32_t dot[2][LF_PANELS][LF_AMX_COLUMNS][LF_IW]; /* of even and of odd groups */
     lf_if acc[LF_PANELS][LF_AMX_COLUMNS];
-    const int64_t stride = blocks * (int64_t)sizeof *x;
+    const int64_t stride = step * (int64_t)sizeof *x;
 #pragma GCC unroll 12
     for (int c = 0; c < LF_AMX_COLUMNS; c++) acc[0][c] = acc[1][c] = lf_if_set(0);
     LF_AMX_GROUP(0, 1, 4, (int64_t)0);
@@ -161,16 +163,17 @@ LF_INLINE void lf_amx_body(const lf_panels *given, const lf_a8_block *x, int64_t
         for (int p = 0; p < LF_PANELS; p++) lf_if_put(out[c][p], acc[p][c]);
 }
 
-static void lf_amx_plain(const lf_panels *panels, const lf_a8_block *x, int64_t blocks, lf_sums *out) {
-    lf_amx_body(panels, x, blocks, out, 0);
+static void lf_amx_plain(const lf_panels *panels, const lf_a8_block *x, int64_t blocks, int64_t step, lf_sums *out) {
+    lf_amx_body(panels, x, blocks, step, out, 0);
 }
-static void lf_amx_biased(const lf_panels *panels, const lf_a8_block *x, int64_t blocks, lf_sums *out) {
-    lf_amx_body(panels, x, blocks, out, 1);
+static void lf_amx_biased(const lf_panels *panels, const lf_a8_block *x, int64_t blocks, int64_t step, lf_sums *out) {
+    lf_amx_body(panels, x, blocks, step, out, 1);
 }
 
 /* Signed panels with LF_AMX_COLUMNS columns, after lf_amx_begin. */
-static void lf_amx_multiply(const lf_form *form, const lf_panels *panels, const lf_a8_block *x, int64_t blocks, lf_sums *out) {
-    (form->biased ? lf_amx_biased : lf_amx_plain)(panels, x, blocks, out);
+static void lf_amx_multiply(const lf_form *form, const lf_panels *panels, const lf_a8_block *x, int64_t blocks, int64_t step,
+                            lf_sums *out) {
+    (form->biased ? lf_amx_biased : lf_amx_plain)(panels, x, blocks, step, out);
 }
 #else
 #define LF_AMX 0

@@ -60,9 +60,16 @@ typedef struct {
 } lf_a8_block;
 _Static_assert(sizeof(lf_a8_block) <= LF_A8_BLOCK_BYTES, "a8.h plans with this");
 
+/* Blocks from a row of k activations to the next. Where a block is a cache line their number is odd: rows of 2048 values would lie
+   4096 bytes apart, and the twelve that a tile loads at once would share one set of the first cache. */
+LF_INLINE int64_t lf_a8_step(int64_t k) { return LF_STEP == 4 ? lf_a8_blocks(k) | 1 : lf_a8_blocks(k); }
+#if LF_STEP == 4
+_Static_assert(sizeof(lf_a8_block) == 64 && 2 * LF_A8_BLOCK_BYTES > 128, "even two blocks leave room for a third");
+#endif
+
 /* Row i of activations of k values. */
 LF_INLINE lf_a8_block *lf_a8_row(void *data, int64_t k, int64_t i) {
-    return (lf_a8_block *)data + i * lf_a8_blocks(k);
+    return (lf_a8_block *)data + i * lf_a8_step(k);
 }
 
 #if LF_IW == 16
@@ -83,6 +90,7 @@ LF_INLINE lf_iv lf_i_signed_right(lf_iv a, int n) { return _mm512_srai_epi32(a, 
 LF_INLINE lf_if lf_if_set(float x) { return _mm512_set1_ps(x); }
 LF_INLINE lf_if lf_if_load(const float *p) { return _mm512_loadu_ps(p); }
 LF_INLINE void lf_if_put(float *p, lf_if v) { _mm512_storeu_ps(p, v); }
+LF_INLINE void lf_if_stream(float *p, lf_if v) { _mm512_stream_ps(p, v); }
 LF_INLINE lf_if lf_if_of(lf_iv v) { return _mm512_cvtepi32_ps(v); }
 LF_INLINE lf_if lf_if_fma(lf_if a, lf_if b, lf_if c) { return _mm512_fmadd_ps(a, b, c); }
 #elif LF_IW == 8
@@ -103,6 +111,7 @@ LF_INLINE lf_iv lf_i_signed_right(lf_iv a, int n) { return _mm256_srai_epi32(a, 
 LF_INLINE lf_if lf_if_set(float x) { return _mm256_set1_ps(x); }
 LF_INLINE lf_if lf_if_load(const float *p) { return _mm256_loadu_ps(p); }
 LF_INLINE void lf_if_put(float *p, lf_if v) { _mm256_storeu_ps(p, v); }
+LF_INLINE void lf_if_stream(float *p, lf_if v) { _mm256_stream_ps(p, v); }
 LF_INLINE lf_if lf_if_of(lf_iv v) { return _mm256_cvtepi32_ps(v); }
 LF_INLINE lf_if lf_if_fma(lf_if a, lf_if b, lf_if c) { return _mm256_fmadd_ps(a, b, c); }
 #elif defined(__SSE2__)
@@ -118,6 +127,7 @@ LF_INLINE lf_iv lf_step(lf_iv acc, lf_iv w, const void *x) {
 LF_INLINE lf_if lf_if_set(float x) { return _mm_set1_ps(x); }
 LF_INLINE lf_if lf_if_load(const float *p) { return _mm_loadu_ps(p); }
 LF_INLINE void lf_if_put(float *p, lf_if v) { _mm_storeu_ps(p, v); }
+LF_INLINE void lf_if_stream(float *p, lf_if v) { _mm_stream_ps(p, v); }
 LF_INLINE lf_if lf_if_of(lf_iv v) { return _mm_cvtepi32_ps(v); }
 LF_INLINE lf_if lf_if_fma(lf_if a, lf_if b, lf_if c) { return _mm_add_ps(_mm_mul_ps(a, b), c); }
 #else
@@ -143,6 +153,7 @@ LF_INLINE lf_if lf_if_load(const float *p) {
     return v;
 }
 LF_INLINE void lf_if_put(float *p, lf_if v) { memcpy(p, &v, sizeof v); }
+LF_INLINE void lf_if_stream(float *p, lf_if v) { memcpy(p, &v, sizeof v); }
 LF_INLINE lf_if lf_if_of(lf_iv v) { return __builtin_convertvector(v, lf_if); }
 LF_INLINE lf_if lf_if_fma(lf_if a, lf_if b, lf_if c) { return a * b + c; }
 #endif

@@ -32,14 +32,13 @@ LF_INLINE void lf_quantize_block(const float *x, lf_a8_block *out) {
 static void lf_quantize_rows(const lf_call *call, const lf_quantize_rows_args *a) {
     int32_t k = a->x->ne[0];
     int64_t blocks = lf_a8_blocks(k), begin, end;
-    lf_a8_block *out = a->out0->data;
     lf_share(call, lf_rows(a->x) * blocks, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         int64_t b = i % blocks;
         const float *x = lf_row(a->x, i / blocks) + b * 32;
         float last[32] = {0};
         if (k - b * 32 < 32) x = memcpy(last, x, sizeof(float) * (size_t)(k - b * 32));
-        lf_quantize_block(x, out + i);
+        lf_quantize_block(x, lf_a8_row(a->out0->data, k, i / blocks) + b);
     }
 }
 
@@ -117,10 +116,15 @@ static void lf_product_many(const lf_call *call, const lf_matmul_quantized_args 
 }
 
 #if LF_AMX
+/* From so many values on a result is written past the caches: it would not stay in the second one, and each of its lines would be
+   read before it is written, while sums on their way out of tiles wait behind it. */
+#define LF_PAST_CACHES (1 << 19)
+
 static void lf_product_tiles(const lf_call *call, const lf_matmul_quantized_args *a, const lf_matrix *m) {
     int t = a->x->ne[1];
     lf_panels panels = lf_panels_at(call->scratch, m->k);
     lf_sums out[LF_AMX_COLUMNS];
+    const int past = (int64_t)t * m->n >= LF_PAST_CACHES;
     lf_amx_begin();
     for (lf_turns turns = lf_turns_of(call, m->n, LF_TURN, t, LF_AMX_COLUMNS); lf_take_turn(call, &turns);) {
         int64_t row = turns.row;
@@ -129,11 +133,12 @@ static void lf_product_tiles(const lf_call *call, const lf_matmul_quantized_args
             if (!m->form.biased) lf_amx_signed(panels.values[p], m->k);
         }
         for (int c = turns.first; c < turns.end; c += LF_AMX_COLUMNS) {
-            int first = turns.end - c < LF_AMX_COLUMNS ? turns.end - LF_AMX_COLUMNS : c; /* the last ones overlap: the same bits again */
-            lf_amx_multiply(&m->form, &panels, lf_a8_row(a->x->data, m->k, first), m->k / 32, out);
-            for (int i = 0; i < LF_AMX_COLUMNS; i++) lf_put_lanes(m, row, out[i], lf_row(a->out0, first + i));
+            int left = turns.end - c, at = left < LF_AMX_COLUMNS ? turns.end - LF_AMX_COLUMNS : c; /* overlapping: the same bits again */
+            lf_amx_multiply(&m->form, &panels, lf_a8_row(a->x->data, m->k, at), m->k / 32, lf_a8_step(m->k), out);
+            for (int i = 0; i < LF_AMX_COLUMNS; i++) lf_put_lanes_past(m, row, out[i], lf_row(a->out0, at + i), past);
         }
     }
+    if (past) _mm_sfence(); /* before other threads read it */
     lf_tile_done();
 }
 #endif

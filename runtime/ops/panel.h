@@ -180,17 +180,23 @@ LF_INLINE void lf_fill_panel(const lf_matrix *m, int64_t row, int64_t first, int
         lf_fill_portable(&m->form, from.at, from.odd, m->stride, blocks, to.values[p], to.scale[p], to.bias[p]);
 }
 
-/* Copy the lanes that belong to rows row .. of one column to out (the column's own row 0). */
-LF_INLINE void lf_put_lanes(const lf_matrix *m, int64_t row, float acc[LF_PANELS][LF_IW], float *out) {
+/* Copy the lanes that belong to rows row .. of one column to out (the column's own row 0); `past`: past the caches. */
+LF_INLINE void lf_put_lanes_past(const lf_matrix *m, int64_t row, float acc[LF_PANELS][LF_IW], float *out, int past) {
     for (int p = 0; p < LF_PANELS; p++) {
         int64_t want = row + (int64_t)p * LF_IW, skip = want - lf_panel_row(m, row, p);
         if (want >= m->n || p * LF_IW >= m->turn) return;
         int64_t count = m->n - want < LF_IW ? m->n - want : LF_IW;
-        if (count == LF_IW)
+        if (count == LF_IW && past && (uintptr_t)(out + want) % sizeof(lf_if) == 0)
+            lf_if_stream(out + want, lf_if_load(acc[p]));
+        else if (count == LF_IW)
             lf_if_put(out + want, lf_if_load(acc[p]));
         else
             memcpy(out + want, acc[p] + skip, sizeof(float) * (size_t)count);
     }
+}
+
+LF_INLINE void lf_put_lanes(const lf_matrix *m, int64_t row, float acc[LF_PANELS][LF_IW], float *out) {
+    lf_put_lanes_past(m, row, acc, out, 0);
 }
 
 /* Where the dot of a group begins. */

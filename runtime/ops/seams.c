@@ -133,7 +133,8 @@ static void lf_gated_many(const lf_gated_part *part, const lf_view *x, int first
         lf_sums tile[LF_AMX_COLUMNS];
         for (int c = 0; part->tiles && c < count; c += LF_AMX_COLUMNS) {
             int at = count - c < LF_AMX_COLUMNS ? count - LF_AMX_COLUMNS : c; /* the last ones overlap: the same bits again */
-            lf_amx_multiply(&m->form, &part->panels[i], lf_a8_row(x->data, m->k, first + at), m->k / 32, tile);
+            lf_amx_multiply(&m->form, &part->panels[i], lf_a8_row(x->data, m->k, first + at), m->k / 32, lf_a8_step(m->k),
+                            tile);
             for (int j = 0; j < LF_AMX_COLUMNS; j++) memcpy(out[at + j] + i * LF_TURN, tile[j], sizeof *tile);
         }
         if (part->tiles) continue;

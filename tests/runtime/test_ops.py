@@ -99,6 +99,18 @@ def test_columns_and_threads_do_not_change_a_bit(isa, name):
 
 
 @pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("n", [1056, 1061])
+def test_results_larger_than_a_cache_have_the_same_bits(isa, n):
+    """Rows of such a result that are whole cache lines go past the caches; of 1061 values they are not."""
+    rng = rng_of("large", n)
+    x, w = rng.normal(0, 2, (512, 64)).astype("f4"), Block("q4_0", (n, 64), rng)
+    whole = run(isa, Case("matmul_quantized", (Quantized(x), w)), 3)[0]
+    for first, end in ((0, 33), (479, 512), (256, 257)):
+        few = run(isa, Case("matmul_quantized", (Quantized(x[first:end]), w)), 1)[0]
+        np.testing.assert_array_equal(few, whole[first:end])
+
+
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("name", cases.EXPERTS)
 @pytest.mark.parametrize("shared", [True, False])
 def test_experts(isa, name, shared):
