@@ -133,7 +133,7 @@ static void lf_product_tiles(const lf_call *call, const lf_matmul_quantized_args
             if (!m->form.biased) lf_amx_signed(panels.values[p], m->k);
         }
         for (int c = turns.first; c < turns.end; c += LF_AMX_COLUMNS) {
-            int left = turns.end - c, at = left < LF_AMX_COLUMNS ? turns.end - LF_AMX_COLUMNS : c; /* overlapping: the same bits again */
+            int at = turns.end - c < LF_AMX_COLUMNS ? turns.end - LF_AMX_COLUMNS : c; /* the last overlap: the same bits again */
             lf_amx_multiply(&m->form, &panels, lf_a8_row(a->x->data, m->k, at), m->k / 32, lf_a8_step(m->k), out);
             for (int i = 0; i < LF_AMX_COLUMNS; i++) lf_put_lanes_past(m, row, out[i], lf_row(a->out0, at + i), past);
         }
