@@ -45,7 +45,8 @@ static void lf_quantize_rows(const lf_call *call, const lf_quantize_rows_args *a
 /* ---- weights in blocks ---- */
 
 #define LF_CHUNK 256   /* values of k in panels at a time where there are few columns: they stay in the first cache */
-#define LF_MAX_FEW 48  /* columns that the accumulators of one pass hold */
+#define LF_FEW (2 * LF_COLUMNS - LF_AMX) /* as many columns: tiles take twelve */
+#define LF_MAX_FEW 48  /* columns that the accumulators of one pass over an expert hold */
 
 /* The matrix of a view; fewer rows than a panel has are copied, the last one repeated, to the end of the scratch memory. */
 LF_INLINE lf_matrix lf_matrix_of(const lf_call *call, const lf_view *w, int32_t turn) {
@@ -77,9 +78,10 @@ static void lf_few(const lf_matrix *m, int64_t row, const lf_a8_block *const x[]
     for (int64_t first = 0; first < m->k; first += LF_CHUNK) {
         int64_t count = m->k - first < LF_CHUNK ? m->k - first : LF_CHUNK;
         for (int p = 0; p * LF_IW < m->turn; p++) lf_fill_panel(m, row, first, count, p, panels);
-        for (int c = 0; c < columns; c += LF_COLUMNS) {
+        for (int c = 0, some; c < columns; c += some) {
             const lf_a8_block *at[LF_COLUMNS];
-            int some = columns - c < LF_COLUMNS ? columns - c : LF_COLUMNS;
+            int passes = (columns - c + LF_COLUMNS - 1) / LF_COLUMNS;
+            some = (columns - c + passes - 1) / passes; /* all passes get about as many */
             for (int i = 0; i < some; i++) at[i] = x[c + i] + first / 32;
             lf_multiply(&m->form, &panels, at, count / 32, some, out + c);
         }
@@ -88,8 +90,8 @@ static void lf_few(const lf_matrix *m, int64_t row, const lf_a8_block *const x[]
 
 static void lf_product_few(const lf_call *call, const lf_matmul_quantized_args *a, const lf_matrix *m) {
     int t = a->x->ne[1];
-    lf_sums out[LF_COLUMNS];
-    const lf_a8_block *x[LF_COLUMNS];
+    lf_sums out[LF_FEW];
+    const lf_a8_block *x[LF_FEW];
     for (int c = 0; c < t; c++) x[c] = lf_a8_row(a->x->data, m->k, c);
     for (lf_turns turns = lf_turns_of(call, m->n, m->turn, t, 1); lf_take_turn(call, &turns);) {
         lf_few(m, turns.row, x, t, out);
@@ -145,7 +147,7 @@ static void lf_product_tiles(const lf_call *call, const lf_matmul_quantized_args
 
 static void lf_matmul_quantized(const lf_call *call, const lf_matmul_quantized_args *a) {
     if (!a->w->ne[1]) return;
-    int few = a->x->ne[1] <= LF_COLUMNS;
+    int few = a->x->ne[1] <= LF_FEW;
     lf_matrix m = lf_matrix_of(call, a->w, few ? lf_rows_a_turn(call, a->w->ne[1], LF_TURN, LF_IW) : LF_TURN);
     if (few)
         lf_product_few(call, a, &m);

@@ -102,8 +102,8 @@ LF_INLINE void lf_gated_ahead(const lf_call *call, lf_gated_part *part, int i) {
 }
 
 static void lf_gated_few(const lf_call *call, lf_gated_part *part, const lf_view *x, int64_t row, lf_gated_sums out) {
-    const lf_a8_block *at[LF_COLUMNS];
-    lf_sums sums[LF_COLUMNS];
+    const lf_a8_block *at[LF_FEW];
+    lf_sums sums[LF_FEW];
     int t = x->ne[1];
     for (int c = 0; c < t; c++) at[c] = lf_a8_row(x->data, part->m.k, c);
     for (int i = 0; i < LF_BLOCK_TURNS; i++) {
@@ -186,7 +186,7 @@ static void lf_gated_products(const lf_call *call, const lf_gated_products_args 
 #endif
     for (lf_turns turns = lf_turns_of(call, a->gate->ne[1], 32, t, 12); lf_take_turn(call, &turns);) {
         int64_t row = turns.row;
-        if (t <= LF_COLUMNS) {
+        if (t <= LF_FEW) {
             lf_gated_few(call, &part[0], a->x, row, gate);
             lf_gated_few(call, &part[1], a->x, row, up);
             lf_gated_put(gate, up, 0, t, a->gelu, row, a->out0);
