@@ -450,7 +450,7 @@ typedef struct {
 
 /* The weights that a thread begins the next product with, which comes within a few ops from op i on; none of a product with many
    columns, as that does not wait for memory. */
-static lf_stretch_of lf_next_weights(const lf_stretch *stretch, int i, int thread) {
+static lf_ahead lf_next_weights(const lf_stretch *stretch, int i, int thread) {
     const lf_program *p = stretch->program;
     for (int end = i + 3; i < end && i < stretch->first + stretch->count; i++) {
         const lf_op *op = &p->ops[i];
@@ -460,9 +460,9 @@ static lf_stretch_of lf_next_weights(const lf_stretch *stretch, int i, int threa
         int64_t first = lf_pool_first(p->threads, thread, units);
         if (x->ne[1] > 2 || first >= units) break;
         const char *at = (const char *)w->data + first * turn;
-        return (lf_stretch_of){at, at + turn};
+        return (lf_ahead){at, at + turn};
     }
-    return (lf_stretch_of){0, 0};
+    return (lf_ahead){0, 0};
 }
 
 static void lf_execute(void *argument, int thread) {

@@ -91,7 +91,7 @@ static void lf_wake(lf_pool *pool, atomic_uint *word) {
 }
 
 /* Wait until the word is no longer `value`; meanwhile ask for what the caller reads next. */
-static void lf_wait(lf_pool *pool, atomic_uint *word, unsigned value, lf_stretch_of next) {
+static void lf_wait(lf_pool *pool, atomic_uint *word, unsigned value, lf_ahead next) {
     for (int i = 0; i < pool->spins; i++) {
         if (atomic_load_explicit(word, memory_order_acquire) != value) return;
         if (next.at < next.end)
@@ -111,7 +111,7 @@ static void lf_reset_taken(lf_group *group, unsigned bank) {
             atomic_store_explicit(&group->taken[bank][i].count, 0, memory_order_relaxed);
 }
 
-static void lf_arrive(lf_pool *pool, int thread, lf_stretch_of next) {
+static void lf_arrive(lf_pool *pool, int thread, lf_ahead next) {
     unsigned phase = atomic_load_explicit(&pool->phase, memory_order_relaxed);
     lf_group *group = &pool->groups[pool->seats[thread].group];
     /* Read before arriving: afterwards the caller may set them for the next job. */
@@ -254,12 +254,12 @@ static void *lf_work(void *argument) {
     lf_pool *pool = worker.pool;
     free(argument);
     for (unsigned seen = 0;;) {
-        lf_wait(pool, &pool->generation, seen, (lf_stretch_of){0, 0});
+        lf_wait(pool, &pool->generation, seen, (lf_ahead){0, 0});
         seen = atomic_load_explicit(&pool->generation, memory_order_acquire);
         if (atomic_load(&pool->stopping)) return 0;
         if (worker.thread >= (int)(seen % LF_ACTIVE)) continue; /* more threads than this job asked for */
         pool->job(pool->argument, worker.thread);
-        lf_arrive(pool, worker.thread, (lf_stretch_of){0, 0});
+        lf_arrive(pool, worker.thread, (lf_ahead){0, 0});
     }
 }
 
@@ -268,7 +268,7 @@ void lf_pool_run(lf_pool *pool, lf_job *job, void *argument) {
     pool->argument = argument;
     if (pool->active > 1) lf_announce(pool);
     job(argument, 0);
-    if (pool->active > 1) lf_arrive(pool, 0, (lf_stretch_of){0, 0});
+    if (pool->active > 1) lf_arrive(pool, 0, (lf_ahead){0, 0});
 }
 
 typedef struct {
