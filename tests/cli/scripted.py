@@ -124,6 +124,9 @@ class Model:
     def __init__(self, template: str | None) -> None:
         self.tokenizer, self.file = Tokenizer(), File(template)
 
+    def let_go(self) -> None:
+        """There are no pages to let go of."""
+
 
 class Run:
     """What came of a run: exit status, session, sampler."""
