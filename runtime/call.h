@@ -34,7 +34,7 @@ typedef struct {
     int place;             /* among the ops that run without a barrier between them: below LF_TOGETHER */
     int sharing;           /* threads that take units from the same share as this one: all of them on one memory node */
     int op;                /* which of the program's it is */
-    lf_ahead next;    /* what this thread reads soon: asked for while it waits for others */
+    lf_ahead next;         /* what this thread reads soon: asked for while it waits for others */
 } lf_call;
 
 /* cdef-begin */

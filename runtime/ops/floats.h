@@ -17,12 +17,6 @@
 #define LF_FLOAT_FEW (4 * LF_FLOAT_COLUMNS) /* so many columns do not pay for weights brought into place */
 #define LF_STRETCH 512 /* values of k whose activations stay in the first cache */
 
-/* How many of the columns that are left go together next: all passes get about as many. */
-LF_INLINE int lf_some_columns(int32_t left) {
-    int32_t passes = (left + LF_FLOAT_COLUMNS - 1) / LF_FLOAT_COLUMNS;
-    return (left + passes - 1) / passes;
-}
-
 LF_INLINE lf_vf lf_load_weight(int dtype, const void *row, int64_t i) {
     if (dtype == LF_F16) return lf_load_f16((const uint16_t *)row + i);
     if (dtype == LF_BF16) return lf_load_bf16((const uint16_t *)row + i);
@@ -119,7 +113,7 @@ LF_INLINE void lf_float_direct(int dtype, const lf_float_product *p, int64_t row
 /* Rows begin .. end with all columns. */
 LF_INLINE void lf_float_rows(int dtype, const lf_float_product *p, int64_t begin, int64_t end) {
     for (int32_t c = 0, some; c < p->t; c += some) {
-        some = lf_some_columns(p->t - c);
+        some = lf_some_columns(p->t - c, LF_FLOAT_COLUMNS);
         for (int64_t r = begin, rows; r < end; r += rows) {
             rows = r + LF_FLOAT_ROWS <= end ? LF_FLOAT_ROWS : 1;
 #define LF_TILE_CASE(columns)                                                                                     \
@@ -172,7 +166,7 @@ static __attribute__((noinline)) void lf_float_many(int dtype, const lf_float_pr
     for (; left + LF_FLOAT_ROWS <= end; left += LF_FLOAT_ROWS, to += whole * LF_FLOAT_ROWS)
         lf_float_place(dtype, p->w + left * p->stride, p->stride, whole, to);
     for (int32_t c = 0, some; c < p->t; c += some) {
-        some = lf_some_columns(p->t - c);
+        some = lf_some_columns(p->t - c, LF_FLOAT_COLUMNS);
 #define LF_TILE_CASE(columns) \
     if (some == columns) lf_float_pass(dtype, p, floats, begin, end, c, columns);
         LF_FLOAT_CASES

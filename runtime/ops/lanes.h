@@ -271,7 +271,10 @@ LF_INLINE void lf_end(lf_sink *to, int block) {
     to->x += block / 32;
 }
 
-/* The source of a panel that is laid out. */
+/* The source of plain rows, and that of a panel that is laid out. */
+LF_INLINE lf_source lf_row_source(const char *at, int64_t stride, int size, lf_asked ask) {
+    return (lf_source){.at = at, .odd = at, .stride = stride, .size = size, .ask = ask};
+}
 LF_INLINE lf_source lf_panel_source(const char *at, const char *odd, int size, int odds, int lead, lf_asked ask) {
     return (lf_source){.at = at, .odd = odd, .laid = 1, .size = size, .odds = odds, .lead = lead, .ask = ask};
 }
@@ -284,39 +287,38 @@ LF_INLINE lf_source lf_panel_source(const char *at, const char *odd, int size, i
            lf_begun_##name = !LF_BIASED_##NAME && !lf_wide_##name,                                             \
            lf_shift_##name = offset ? 7 - __builtin_ctz(offset + !offset) : 0 };                               \
     LF_INLINE void lf_load_any_##name(lf_source from, lf_sink *to, int64_t blocks);                            \
-    static void lf_fill_##name(const char *at, LF_UNUSED const char *odd, int64_t stride, int64_t blocks,      \
-                               char *values, float *scale, float *bias, lf_asked ask) {                        \
-        lf_source from = {.at = at, .odd = at, .stride = stride, .size = sizeof(lf_##name), .ask = ask};       \
+    LF_INLINE void lf_fill_any_##name(lf_source from, int64_t blocks, char *values, float *scale, float *bias) {\
         lf_sink to = {.values = values, .scale = scale, .bias = bias, .group = LF_GROUP_##NAME,                \
                       .biased = LF_BIASED_##NAME};                                                             \
         lf_load_any_##name(from, &to, blocks);                                                                 \
+    }                                                                                                          \
+    LF_INLINE void lf_sum_any_##name(lf_source from, int64_t blocks, const lf_a8_block *x, float *out) {       \
+        lf_sink to = {.summed = 1, .group = LF_GROUP_##NAME, .biased = LF_BIASED_##NAME,                       \
+                      .wide = lf_wide_##name, .begun = lf_begun_##name, .shift = lf_shift_##name, .x = x,      \
+                      .acc = lf_if_set(0)};                                                                    \
+        from.natural = 1;                                                                                      \
+        lf_load_any_##name(from, &to, blocks);                                                                 \
+        lf_if_put(out, to.acc);                                                                                \
+    }                                                                                                          \
+    static void lf_fill_##name(const char *at, LF_UNUSED const char *odd, int64_t stride, int64_t blocks,      \
+                               char *values, float *scale, float *bias, lf_asked ask) {                        \
+        lf_source from = lf_row_source(at, stride, sizeof(lf_##name), ask);                                    \
+        lf_fill_any_##name(from, blocks, values, scale, bias);                                                 \
     }                                                                                                          \
     static void lf_fill_laid_##name(const char *at, const char *odd, LF_UNUSED int64_t stride, int64_t blocks, \
                                     char *values, float *scale, float *bias, lf_asked ask) {                   \
-        lf_source from = lf_panel_source(at, odd, sizeof(lf_##name), LF_ODDS_##NAME, LF_LEAD_##NAME, ask);      \
-        lf_sink to = {.values = values, .scale = scale, .bias = bias, .group = LF_GROUP_##NAME,                \
-                      .biased = LF_BIASED_##NAME};                                                             \
-        lf_load_any_##name(from, &to, blocks);                                                                 \
+        lf_source from = lf_panel_source(at, odd, sizeof(lf_##name), LF_ODDS_##NAME, LF_LEAD_##NAME, ask);     \
+        lf_fill_any_##name(from, blocks, values, scale, bias);                                                 \
     }                                                                                                          \
     static void lf_sum_##name(const char *at, LF_UNUSED const char *odd, int64_t stride, int64_t blocks,       \
                               const lf_a8_block *x, float *out, lf_asked ask) {                                \
-        lf_source from = {.at = at, .odd = at, .stride = stride, .size = sizeof(lf_##name), .natural = 1,      \
-                          .ask = ask};                                                                         \
-        lf_sink to = {.summed = 1, .group = LF_GROUP_##NAME, .biased = LF_BIASED_##NAME,                       \
-                      .wide = lf_wide_##name, .begun = lf_begun_##name, .shift = lf_shift_##name, .x = x,      \
-                      .acc = lf_if_set(0)};                                                                    \
-        lf_load_any_##name(from, &to, blocks);                                                                 \
-        lf_if_put(out, to.acc);                                                                                \
+        lf_source from = lf_row_source(at, stride, sizeof(lf_##name), ask);                                    \
+        lf_sum_any_##name(from, blocks, x, out);                                                               \
     }                                                                                                          \
     static void lf_sum_laid_##name(const char *at, const char *odd, LF_UNUSED int64_t stride, int64_t blocks,  \
                                    const lf_a8_block *x, float *out, lf_asked ask) {                           \
-        lf_source from = lf_panel_source(at, odd, sizeof(lf_##name), LF_ODDS_##NAME, LF_LEAD_##NAME, ask);      \
-        from.natural = 1;                                                                                      \
-        lf_sink to = {.summed = 1, .group = LF_GROUP_##NAME, .biased = LF_BIASED_##NAME,                       \
-                      .wide = lf_wide_##name, .begun = lf_begun_##name, .shift = lf_shift_##name, .x = x,      \
-                      .acc = lf_if_set(0)};                                                                    \
-        lf_load_any_##name(from, &to, blocks);                                                                 \
-        lf_if_put(out, to.acc);                                                                                \
+        lf_source from = lf_panel_source(at, odd, sizeof(lf_##name), LF_ODDS_##NAME, LF_LEAD_##NAME, ask);     \
+        lf_sum_any_##name(from, blocks, x, out);                                                               \
     }                                                                                                          \
     LF_INLINE void lf_load_any_##name(lf_source from, lf_sink *to, int64_t blocks)
 #define LF_FILLS(name) {{lf_fill_##name, lf_fill_laid_##name}, {lf_sum_##name, lf_sum_laid_##name}, lf_offset_##name}

@@ -80,8 +80,7 @@ static void lf_few(const lf_matrix *m, int64_t row, const lf_a8_block *const x[]
         for (int p = 0; p * LF_IW < m->turn; p++) lf_fill_panel(m, row, first, count, p, panels);
         for (int c = 0, some; c < columns; c += some) {
             const lf_a8_block *at[LF_COLUMNS];
-            int passes = (columns - c + LF_COLUMNS - 1) / LF_COLUMNS;
-            some = (columns - c + passes - 1) / passes; /* all passes get about as many */
+            some = lf_some_columns(columns - c, LF_COLUMNS);
             for (int i = 0; i < some; i++) at[i] = x[c + i] + first / 32;
             lf_multiply(&m->form, &panels, at, count / 32, some, out + c);
         }

@@ -32,6 +32,12 @@ LF_INLINE int lf_piece_of(const lf_call *c, const lf_view *v, int64_t i, lf_piec
     return 1;
 }
 
+/* How many of the columns that are left go together next, at most so many: all passes get about as many. */
+LF_INLINE int lf_some_columns(int32_t left, int32_t most) {
+    int32_t passes = (left + most - 1) / most;
+    return (left + passes - 1) / passes;
+}
+
 /* Rows that a thread takes at a time of n: `many`, or where that would not make four turns for each thread, `few`. */
 LF_INLINE int32_t lf_rows_a_turn(const lf_call *c, int64_t n, int32_t many, int32_t few) {
     return n < (int64_t)4 * many * c->threads ? few : many;
