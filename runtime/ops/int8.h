@@ -7,8 +7,8 @@
    How weights are stored, so that every sum is exact:
    - LF_STEP 4 with a dot instruction (VNNI): unsigned bytes. Formats with a bias keep their natural values; others are stored
      plus 128, and the dot begins with -128 times the activations' sum;
-   - LF_STEP 4 without: small values (below 64) unsigned, signed formats plus LF_OFFSET, multiplied by maddubs and summed in
-     16 bits as long as that cannot overflow; wide values signed, the sign moved to the activations;
+   - LF_STEP 4 without: small values (below 64) unsigned, those of signed formats plus an offset, multiplied by maddubs and summed
+     in 16 bits as long as that cannot overflow; wide values plus 128 in halves, a vector of low nibbles and one of high ones;
    - LF_STEP 2: 16 bits, signed, as they are. */
 #ifndef LF_INT8_H
 #define LF_INT8_H
@@ -43,6 +43,10 @@
 #endif
 /* LF_COLUMNS: columns that fit the registers beside LF_PANELS vectors of weights. */
 #define LF_PANELS 2
+
+/* How large stored values are: below 64, any byte, below 16. Without a dot instruction as many products stay in 16 bits. */
+enum { LF_SMALL, LF_ANY_BYTE, LF_NIBBLE };
+#define LF_HALVES (LF_STEP == 4 && !LF_VNNI) /* whether wide values lie in halves */
 
 /* A block of 32 activations; sums are of q, so that no product needs to take them again. */
 typedef struct {
@@ -202,17 +206,28 @@ LF_INLINE lf_iv lf_step(lf_iv acc, lf_iv w, lf_iv x) { return _mm512_dpbusd_epi3
 LF_INLINE lf_iv lf_step(lf_iv acc, lf_iv w, lf_iv x) { return _mm256_dpbusd_avx_epi32(acc, w, x); }
 #elif LF_IW == 16
 LF_INLINE lf_iv lf_pairs(lf_iv w, lf_iv x) { return _mm512_maddubs_epi16(w, x); }
-LF_INLINE lf_iv lf_add16(lf_iv a, lf_iv b) { return _mm512_add_epi16(a, b); }
-LF_INLINE lf_iv lf_widen(lf_iv v) { return _mm512_madd_epi16(v, _mm512_set1_epi16(1)); }
+LF_INLINE lf_iv lf_widen_times(lf_iv v, int16_t n) { return _mm512_madd_epi16(v, _mm512_set1_epi16(n)); }
 LF_INLINE lf_iv lf_signed_pairs(lf_iv w, lf_iv x) {
     return _mm512_maddubs_epi16(_mm512_abs_epi8(w), _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(w), lf_i_zero(), x));
 }
 #else
 LF_INLINE lf_iv lf_pairs(lf_iv w, lf_iv x) { return _mm256_maddubs_epi16(w, x); }
-LF_INLINE lf_iv lf_add16(lf_iv a, lf_iv b) { return _mm256_add_epi16(a, b); }
-LF_INLINE lf_iv lf_widen(lf_iv v) { return _mm256_madd_epi16(v, _mm256_set1_epi16(1)); }
+LF_INLINE lf_iv lf_widen_times(lf_iv v, int16_t n) { return _mm256_madd_epi16(v, _mm256_set1_epi16(n)); }
 LF_INLINE lf_iv lf_signed_pairs(lf_iv w, lf_iv x) {
     return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+}
+#endif
+#if LF_HALVES
+LF_INLINE lf_iv lf_widen(lf_iv v) { return lf_widen_times(v, 1); }
+/* Compilers would make trees of these sums, for which there are too few registers. */
+LF_INLINE lf_iv lf_add16(lf_iv a, lf_iv b) {
+#if LF_IW == 16
+    lf_iv sum = _mm512_add_epi16(a, b);
+#else
+    lf_iv sum = _mm256_add_epi16(a, b);
+#endif
+    __asm__("" : "+v"(sum));
+    return sum;
 }
 #endif
 #endif

@@ -198,37 +198,56 @@ LF_INLINE lf_iv lf_signed_byte(lf_iv v, int j) { return lf_i_signed_right(lf_i_l
 /* Where a loader's values go: into a panel, or, never stored, into the sums of one column. All but pointers and sums are constants
    when the loader is compiled. */
 typedef struct {
-    char *values;
+    char *panel;
     float *scale, *bias;
-    int summed, group, biased, wide, shift;
-    int begun; /* whether dots begin at a multiple of the activations' sum: asking for biased and wide here went through memory */
+    int summed, group, biased, values, shift;
+    int begun; /* whether dots begin at a multiple of the activations' sum: asking for biased and values here went through memory */
     const lf_a8_block *x;
-    lf_iv dot[16]; /* of each group of a block */
+    lf_iv dot[16]; /* of each group of a block; of nibbles without a dot instruction in 16 bits, without the beginning */
     lf_if s[16], m[16], acc;
 } lf_sink;
+
+/* Whether dots are made of 16-bit sums at their end, and what is added then if they begin at a multiple of the activations' sum. */
+LF_INLINE int lf_later(const lf_sink *to) { return LF_HALVES && to->values == LF_NIBBLE; }
+LF_INLINE int32_t lf_total(const lf_sink *to, int g) {
+    const lf_a8_block *x = to->x + g * to->group / 32;
+    return to->group == 32 ? x->total32 : x->total16[g % 2];
+}
 
 /* Before a block: where the dots begin. */
 LF_INLINE void lf_begin(lf_sink *to, int block) {
     if (!to->summed) return;
 #pragma GCC unroll 16
     for (int g = 0; g < block / to->group; g++) {
-        const lf_a8_block *x = to->x + g * to->group / 32;
-        int32_t total = to->group == 32 ? x->total32 : x->total16[g % 2];
-        to->dot[g] = to->begun ? lf_i_set(total >> to->shift) : lf_i_zero();
+        to->dot[g] = to->begun && !lf_later(to) ? lf_i_set(lf_total(to, g) >> to->shift) : lf_i_zero();
+    }
+}
+
+/* Values 4i to 4i + 3 of a block into the panel. */
+LF_INLINE void lf_put_values(const lf_sink *to, int i, lf_iv v) {
+    if (LF_HALVES && to->values == LF_ANY_BYTE) {
+        v = lf_i_add8(v, lf_i_bytes(128));
+        lf_i_put(to->panel + 2 * i * LF_VECTOR, lf_low(v));
+        lf_i_put(to->panel + (2 * i + 1) * LF_VECTOR, lf_high(v));
+    } else {
+        lf_i_put(to->panel + i * LF_VECTOR, v);
     }
 }
 
 /* Values 4i to 4i + 3 of a block. */
 LF_INLINE void lf_give(lf_sink *to, int i, lf_iv v) {
     if (!to->summed) {
-        lf_i_put(to->values + i * LF_VECTOR, v);
+        lf_put_values(to, i, v);
         return;
     }
     lf_iv four = lf_i_four(to->x[i / 8].q + i % 8 * 4), *dot = &to->dot[4 * i / to->group];
 #if LF_VNNI
     *dot = lf_step(*dot, v, four);
 #else
-    *dot = lf_i_add(*dot, lf_widen(to->wide ? lf_signed_pairs(v, four) : lf_pairs(v, four)));
+    if (lf_later(to))
+        *dot = lf_add16(*dot, lf_pairs(v, four));
+    else
+        *dot = lf_i_add(*dot, lf_widen(to->values == LF_ANY_BYTE ? lf_signed_pairs(v, four) : lf_pairs(v, four)));
 #endif
 }
 
@@ -258,14 +277,18 @@ LF_INLINE void lf_give_bias(lf_sink *to, int g, lf_if v) {
 LF_INLINE void lf_end(lf_sink *to, int block) {
     const int groups = block / to->group;
     if (!to->summed) {
-        to->values += block / 4 * LF_VECTOR, to->scale += groups * LF_IW;
+        to->panel += block / 4 * (1 + (LF_HALVES && to->values == LF_ANY_BYTE)) * LF_VECTOR, to->scale += groups * LF_IW;
         if (to->biased) to->bias += groups * LF_IW;
         return;
     }
 #pragma GCC unroll 16
     for (int g = 0; g < groups; g++) {
         const lf_a8_block *x = to->x + g * to->group / 32;
-        to->acc = lf_if_fma(lf_if_of(to->dot[g]), to->s[g] * lf_if_set(x->scale), to->acc);
+        lf_iv dot = to->dot[g];
+#if LF_HALVES
+        if (lf_later(to)) dot = lf_i_add(lf_widen(dot), to->begun ? lf_i_set(lf_total(to, g) >> to->shift) : lf_i_zero());
+#endif
+        to->acc = lf_if_fma(lf_if_of(dot), to->s[g] * lf_if_set(x->scale), to->acc);
         if (to->biased) to->acc = lf_if_fma(to->m[g], lf_if_set(to->group == 32 ? x->sum32 : x->sum16[g % 2]), to->acc);
     }
     to->x += block / 32;
@@ -282,33 +305,33 @@ LF_INLINE lf_source lf_panel_source(const char *at, const char *odd, int size, i
 /* A fast loader: `blocks` blocks of LF_IW rows into a panel, scales and biases as [group][row]; meanwhile as many bytes are
    asked for. `offset`: what the panel adds to q (lf_loader). One text makes four: of plain rows, of a panel that is
    laid out, and of both with one column. */
-#define LF_FILL(name, NAME, offset)                                                                            \
-    enum { lf_offset_##name = offset, lf_wide_##name = !LF_VNNI && offset == 128,                              \
-           lf_begun_##name = !LF_BIASED_##NAME && !lf_wide_##name,                                             \
+#define LF_FILL(name, NAME, offset, kind)                                                                      \
+    enum { lf_offset_##name = offset, lf_kind_##name = kind,                                                   \
+           lf_begun_##name = !LF_BIASED_##NAME && !(LF_HALVES && kind == LF_ANY_BYTE),                          \
            lf_shift_##name = offset ? 7 - __builtin_ctz(offset + !offset) : 0 };                               \
     LF_INLINE void lf_load_any_##name(lf_source from, lf_sink *to, int64_t blocks);                            \
-    LF_INLINE void lf_fill_any_##name(lf_source from, int64_t blocks, char *values, float *scale, float *bias) {\
-        lf_sink to = {.values = values, .scale = scale, .bias = bias, .group = LF_GROUP_##NAME,                \
-                      .biased = LF_BIASED_##NAME};                                                             \
+    LF_INLINE void lf_fill_any_##name(lf_source from, int64_t blocks, char *panel, float *scale, float *bias) { \
+        lf_sink to = {.panel = panel, .scale = scale, .bias = bias, .group = LF_GROUP_##NAME,                  \
+                      .biased = LF_BIASED_##NAME, .values = kind};                                             \
         lf_load_any_##name(from, &to, blocks);                                                                 \
     }                                                                                                          \
     LF_INLINE void lf_sum_any_##name(lf_source from, int64_t blocks, const lf_a8_block *x, float *out) {       \
         lf_sink to = {.summed = 1, .group = LF_GROUP_##NAME, .biased = LF_BIASED_##NAME,                       \
-                      .wide = lf_wide_##name, .begun = lf_begun_##name, .shift = lf_shift_##name, .x = x,      \
+                      .values = kind, .begun = lf_begun_##name, .shift = lf_shift_##name, .x = x,      \
                       .acc = lf_if_set(0)};                                                                    \
         from.natural = 1;                                                                                      \
         lf_load_any_##name(from, &to, blocks);                                                                 \
         lf_if_put(out, to.acc);                                                                                \
     }                                                                                                          \
     static void lf_fill_##name(const char *at, LF_UNUSED const char *odd, int64_t stride, int64_t blocks,      \
-                               char *values, float *scale, float *bias, lf_asked ask) {                        \
+                               char *panel, float *scale, float *bias, lf_asked ask) {                         \
         lf_source from = lf_row_source(at, stride, sizeof(lf_##name), ask);                                    \
-        lf_fill_any_##name(from, blocks, values, scale, bias);                                                 \
+        lf_fill_any_##name(from, blocks, panel, scale, bias);                                                  \
     }                                                                                                          \
     static void lf_fill_laid_##name(const char *at, const char *odd, LF_UNUSED int64_t stride, int64_t blocks, \
-                                    char *values, float *scale, float *bias, lf_asked ask) {                   \
+                                    char *panel, float *scale, float *bias, lf_asked ask) {                    \
         lf_source from = lf_panel_source(at, odd, sizeof(lf_##name), LF_ODDS_##NAME, LF_LEAD_##NAME, ask);     \
-        lf_fill_any_##name(from, blocks, values, scale, bias);                                                 \
+        lf_fill_any_##name(from, blocks, panel, scale, bias);                                                  \
     }                                                                                                          \
     static void lf_sum_##name(const char *at, LF_UNUSED const char *odd, int64_t stride, int64_t blocks,       \
                               const lf_a8_block *x, float *out, lf_asked ask) {                                \
@@ -321,6 +344,6 @@ LF_INLINE lf_source lf_panel_source(const char *at, const char *odd, int size, i
         lf_sum_any_##name(from, blocks, x, out);                                                               \
     }                                                                                                          \
     LF_INLINE void lf_load_any_##name(lf_source from, lf_sink *to, int64_t blocks)
-#define LF_FILLS(name) {{lf_fill_##name, lf_fill_laid_##name}, {lf_sum_##name, lf_sum_laid_##name}, lf_offset_##name}
+#define LF_FILLS(name) {{lf_fill_##name, lf_fill_laid_##name}, {lf_sum_##name, lf_sum_laid_##name}, lf_offset_##name, lf_kind_##name}
 #endif
 #endif

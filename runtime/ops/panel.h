@@ -20,12 +20,12 @@ typedef void lf_fill(const char *at, const char *odd, int64_t stride, int64_t bl
 typedef void lf_one_column(const char *at, const char *odd, int64_t stride, int64_t blocks, const lf_a8_block *x, float *out,
                            lf_asked ask);
 
-/* Fast loaders of plain rows and of laid-out ones, their sums, and what they add to q of a signed format (a power of two; 128: the
-   values are wide; 0: nothing). */
+/* Fast loaders of plain rows and of laid-out ones, their sums, what they add to q of a signed format (a power of two, or 0), and how
+   large values are then. */
 typedef struct {
     lf_fill *fill[2];
     lf_one_column *sum[2];
-    int offset;
+    int offset, values;
 } lf_loader;
 
 /* How a format's rows become panels and what the products make of them. */
@@ -33,7 +33,7 @@ typedef struct {
     lf_fill *fill; /* or 0: unpack row by row */
     lf_one_column *sum;   /* or 0: only by way of a panel */
     void (*unpack)(const void *block, int8_t *q, float *scale, float *bias);
-    int block, size, group, biased, wide, shift; /* shift: from -128 * sum to -offset * sum */
+    int block, size, group, biased, values, shift; /* shift: from -128 * sum to -offset * sum */
     int laid; /* whether the rows lie in panels of LF_PANEL_ROWS */
     lf_dwords_of dwords;
 } lf_form;
@@ -57,7 +57,7 @@ static lf_form lf_form_of(int dtype) {
     switch (dtype - laid * LF_LAID_OUT) {
 #define X(name, NAME, n, g, b)                                                                               \
     case LF_##NAME:                                                                                          \
-        form = (lf_form){0, 0, lf_unpack_any_##name, n, (int)sizeof(lf_##name), g, b, !LF_VNNI, 0,              \
+        form = (lf_form){0, 0, lf_unpack_any_##name, n, (int)sizeof(lf_##name), g, b, LF_ANY_BYTE, 0,            \
                          laid, {sizeof(lf_##name), LF_ODDS_##NAME, LF_LEAD_##NAME}};                         \
         break;
         LF_QUANTS(X)
@@ -70,7 +70,7 @@ static lf_form lf_form_of(int dtype) {
         const lf_loader *fast = &lf_loaders[dtype];
         form.fill = fast->fill[laid];
         form.sum = fast->sum[laid];
-        form.wide = !LF_VNNI && fast->offset == 128;
+        form.values = fast->values;
         if (!LF_VNNI && fast->offset) form.shift = 7 - __builtin_ctz((unsigned)fast->offset);
     }
 #endif
@@ -80,7 +80,11 @@ static lf_form lf_form_of(int dtype) {
 /* One row's value of k into the panel. */
 LF_INLINE void lf_place_value(char *values, int64_t k, int row, int q, int biased) {
 #if LF_STEP == 4
-    values[(k / 4 * LF_IW + row) * 4 + k % 4] = (char)(LF_VNNI && !biased ? q + 128 : q);
+    char *at = values + (k / 4 * (1 + LF_HALVES) * LF_IW + row) * 4 + k % 4;
+    if (LF_HALVES)
+        at[0] = (q + 128) & 15, at[LF_VECTOR] = (char)((q + 128) >> 4);
+    else
+        *at = (char)(biased ? q : q + 128);
 #else
     (void)biased;
     ((int16_t *)values)[(k / 2 * LF_IW + row) * 2 + k % 2] = (int16_t)q;
@@ -122,13 +126,14 @@ typedef struct {
 LF_INLINE lf_panels lf_panels_at(char *p, int64_t k) {
     lf_panels out;
     for (int i = 0; i < LF_PANELS; i++) {
-        out.values[i] = p, p += k / LF_STEP * LF_VECTOR;
+        out.values[i] = p, p += k / LF_STEP * (1 + LF_HALVES) * LF_VECTOR;
         out.scale[i] = (float *)p, p += k / 16 * LF_IW * (int64_t)sizeof(float);
         out.bias[i] = (float *)p, p += k / 16 * LF_IW * (int64_t)sizeof(float);
     }
     return out;
 }
-#define LF_PANELS_BYTES(k) (LF_PANELS * ((k) / LF_STEP * LF_VECTOR + (k) / 16 * LF_IW * 2 * (int64_t)sizeof(float)))
+#define LF_PANELS_BYTES(k)                                                                                     \
+    (LF_PANELS * ((k) / LF_STEP * (1 + LF_HALVES) * LF_VECTOR + (k) / 16 * LF_IW * 2 * (int64_t)sizeof(float)))
 
 /* The matrix that panels are taken from: n rows, at least LF_IW of which lie in memory. */
 typedef struct {
@@ -165,7 +170,11 @@ LF_INLINE lf_spot lf_spot_of(const lf_matrix *m, int64_t row, int64_t first, int
         spot.at = spot.odd + m->stride / form->size * odds * LF_PANEL_ROWS;
         spot.at += block * (form->size - odds) * LF_PANEL_ROWS + 4 * lane;
         spot.odd += (block * LF_PANEL_ROWS + lane) * odds;
-        spot.ask = (lf_asked){spot.at + LF_STREAM_AHEAD, m->rows + (row + m->turn) * m->stride, (m->ahead - m->turn) * m->stride};
+        const char *edge = m->rows + (row + m->turn) * m->stride;
+        if (LF_IW == LF_PANEL_ROWS)
+            spot.ask = (lf_asked){spot.at + LF_STREAM_AHEAD, edge, (m->ahead - m->turn) * m->stride};
+        else /* a panel is read once for each part of its lanes: each asks for its share of the next one */
+            spot.ask.edge = spot.ask.at + ((int64_t)1 << 30);
     }
     return spot;
 }
@@ -200,23 +209,54 @@ LF_INLINE void lf_put_lanes(const lf_matrix *m, int64_t row, float acc[LF_PANELS
 }
 
 /* Where the dot of a group begins. */
-LF_INLINE lf_iv lf_start(int32_t total, int shift, int biased, int wide) {
+LF_INLINE lf_iv lf_start(int32_t total, int shift, int biased, int values) {
 #if LF_STEP == 4
-    if (!biased && !wide) return LF_VNNI ? lf_i_set(total) : lf_i_set(total >> shift);
+    if (LF_HALVES && values == LF_ANY_BYTE) return lf_i_set(total);
+    if (!biased) return LF_HALVES ? lf_i_set(total >> shift) : lf_i_set(total);
 #endif
-    (void)total, (void)shift, (void)biased, (void)wide;
+    (void)total, (void)shift, (void)biased, (void)values;
     return lf_i_zero();
 }
 
+#if LF_HALVES
+/* The products of one group of values in halves: a whole group of either stays in 16 bits. */
+LF_INLINE void lf_dot_halves(char *const w[LF_PANELS], const lf_a8_block *const x[], int64_t b, int half, int columns, int group,
+                             lf_iv dot[LF_PANELS][LF_COLUMNS]) {
+    lf_iv low[LF_PANELS][LF_COLUMNS], high[LF_PANELS][LF_COLUMNS];
+#pragma GCC unroll 8
+    for (int i = 0; i < group / 4; i++)
+#pragma GCC unroll 2
+        for (int p = 0; p < LF_PANELS; p++) {
+            lf_iv l = lf_i_load(w[p] + 2 * i * LF_VECTOR), h = lf_i_load(w[p] + (2 * i + 1) * LF_VECTOR);
+#pragma GCC unroll 8
+            for (int c = 0; c < columns; c++) {
+                lf_iv four = lf_i_four(x[c][b].q + half * 16 + 4 * i), a = lf_pairs(l, four), z = lf_pairs(h, four);
+                low[p][c] = i ? lf_add16(low[p][c], a) : a;
+                high[p][c] = i ? lf_add16(high[p][c], z) : z;
+            }
+        }
+#pragma GCC unroll 8
+    for (int c = 0; c < columns; c++)
+#pragma GCC unroll 2
+        for (int p = 0; p < LF_PANELS; p++)
+            dot[p][c] = lf_i_add(dot[p][c], lf_i_add(lf_widen(low[p][c]), lf_widen_times(high[p][c], 16)));
+}
+#endif
+
 /* The exact products of one group: dot[panel][column]. */
 LF_INLINE void lf_dot_group(char *const w[LF_PANELS], const lf_a8_block *const x[], int64_t b, int half, int columns,
-                            int group, int wide, lf_iv dot[LF_PANELS][LF_COLUMNS]) {
-#if LF_STEP == 4 && !LF_VNNI
-    const int most = wide ? 1 : group == 16 ? 2 : 4; /* products of 63 * 127 * 2 (16: 2 of them) and 31 * 127 * 2 stay in 16 bits */
+                            int group, int values, lf_iv dot[LF_PANELS][LF_COLUMNS]) {
+#if LF_HALVES
+    if (values == LF_ANY_BYTE) {
+        lf_dot_halves(w, x, b, half, columns, group, dot);
+        return;
+    }
+    /* Two products of 63 * 127 * 2 (groups of 16), four of 31 * 127 * 2, and eight of 15 * 127 * 2 stay in 16 bits. */
+    const int most = values == LF_NIBBLE ? group / 4 : group == 16 ? 2 : 4;
 #pragma GCC unroll 8
     for (int i = 0; i < group / 4; i += most) {
         lf_iv sum[LF_PANELS][LF_COLUMNS];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int j = 0; j < most; j++) {
             lf_iv v[LF_PANELS];
 #pragma GCC unroll 2
@@ -226,7 +266,7 @@ LF_INLINE void lf_dot_group(char *const w[LF_PANELS], const lf_a8_block *const x
                 lf_iv four = lf_i_four(x[c][b].q + half * 16 + 4 * (i + j));
 #pragma GCC unroll 2
                 for (int p = 0; p < LF_PANELS; p++) {
-                    lf_iv pairs = wide ? lf_signed_pairs(v[p], four) : lf_pairs(v[p], four);
+                    lf_iv pairs = lf_pairs(v[p], four);
                     sum[p][c] = j ? lf_add16(sum[p][c], pairs) : pairs;
                 }
             }
@@ -237,7 +277,7 @@ LF_INLINE void lf_dot_group(char *const w[LF_PANELS], const lf_a8_block *const x
             for (int p = 0; p < LF_PANELS; p++) dot[p][c] = lf_i_add(dot[p][c], lf_widen(sum[p][c]));
     }
 #else
-    (void)wide;
+    (void)values;
 #pragma GCC unroll 16
     for (int i = 0; i < group / LF_STEP; i++) {
         lf_iv v[LF_PANELS];
@@ -261,7 +301,7 @@ typedef float lf_sums[LF_PANELS][LF_IW]; /* one column's accumulators */
 
 /* Add the products of panels of `blocks` blocks of 32 with some columns (pointers to their blocks) to acc. */
 LF_INLINE void lf_tile_body(const lf_panels *panels, const lf_a8_block *const columns_at[], int64_t blocks, int shift,
-                            lf_sums *out, int columns, int group, int biased, int wide) {
+                            lf_sums *out, int columns, int group, int biased, int values) {
     const lf_a8_block *x[LF_COLUMNS];
     lf_if acc[LF_PANELS][LF_COLUMNS];
     char *w[LF_PANELS];
@@ -282,8 +322,8 @@ LF_INLINE void lf_tile_body(const lf_panels *panels, const lf_a8_block *const co
             for (int c = 0; c < columns; c++)
 #pragma GCC unroll 2
                 for (int p = 0; p < LF_PANELS; p++)
-                    dot[p][c] = lf_start(group == 32 ? x[c][b].total32 : x[c][b].total16[half], shift, biased, wide);
-            lf_dot_group(w, x, b, half, columns, group, wide, dot);
+                    dot[p][c] = lf_start(group == 32 ? x[c][b].total32 : x[c][b].total16[half], shift, biased, values);
+            lf_dot_group(w, x, b, half, columns, group, values, dot);
 #pragma GCC unroll 2
             for (int p = 0; p < LF_PANELS; p++) {
                 lf_if s = lf_if_load(scale[p]), m = biased ? lf_if_load(bias[p]) : lf_if_set(0);
@@ -293,7 +333,7 @@ LF_INLINE void lf_tile_body(const lf_panels *panels, const lf_a8_block *const co
                     if (biased)
                         acc[p][c] = lf_if_fma(m, lf_if_set(group == 32 ? x[c][b].sum32 : x[c][b].sum16[half]), acc[p][c]);
                 }
-                w[p] += group / LF_STEP * LF_VECTOR, scale[p] += LF_IW, bias[p] += LF_IW;
+                w[p] += group / LF_STEP * (1 + (LF_HALVES && values == LF_ANY_BYTE)) * LF_VECTOR, scale[p] += LF_IW, bias[p] += LF_IW;
             }
         }
     }
@@ -306,26 +346,24 @@ LF_INLINE void lf_tile_body(const lf_panels *panels, const lf_a8_block *const co
 typedef void lf_tile(const lf_panels *panels, const lf_a8_block *const x[], int64_t blocks, int shift, lf_sums *out);
 
 /* An instance for each kind of format and number of columns. */
-#define LF_DEFINE_TILE(columns, group, biased, wide)                                                                \
-    static void lf_tile_##columns##_##group##_##biased##_##wide(const lf_panels *panels, const lf_a8_block *const x[], \
-                                                               int64_t blocks, int shift, lf_sums *out) {           \
-        lf_tile_body(panels, x, blocks, shift, out, columns, group, biased, wide);                                  \
+#define LF_DEFINE_TILE(columns, group, biased, values)                                                               \
+    static void lf_tile_##columns##_##group##_##biased##_##values(const lf_panels *panels, const lf_a8_block *const x[], \
+                                                                 int64_t blocks, int shift, lf_sums *out) {         \
+        lf_tile_body(panels, x, blocks, shift, out, columns, group, biased, values);                                \
     }
+#define LF_DEFINE_TILES(columns, values)                                                                            \
+    LF_DEFINE_TILE(columns, 32, 0, values) LF_DEFINE_TILE(columns, 32, 1, values)                                   \
+    LF_DEFINE_TILE(columns, 16, 0, values) LF_DEFINE_TILE(columns, 16, 1, values)
+#define LF_TILES(columns, values)                                                                                   \
+    {lf_tile_##columns##_32_0_##values, lf_tile_##columns##_32_1_##values, lf_tile_##columns##_16_0_##values,       \
+     lf_tile_##columns##_16_1_##values}
+#if LF_HALVES
 #define LF_DEFINE_KINDS(columns)                                                                                    \
-    LF_DEFINE_TILE(columns, 32, 0, 0) LF_DEFINE_TILE(columns, 32, 1, 0)                                             \
-    LF_DEFINE_TILE(columns, 16, 0, 0) LF_DEFINE_TILE(columns, 16, 1, 0)                                             \
-    LF_DEFINE_WIDE(columns)
-#define LF_KINDS(columns, wide)                                                                                     \
-    {lf_tile_##columns##_32_0_##wide, lf_tile_##columns##_32_1_##wide, lf_tile_##columns##_16_0_##wide,             \
-     lf_tile_##columns##_16_1_##wide}
-#if LF_STEP == 4 && !LF_VNNI
-#define LF_DEFINE_WIDE(columns)                                                                                     \
-    LF_DEFINE_TILE(columns, 32, 0, 1) LF_DEFINE_TILE(columns, 32, 1, 1)                                             \
-    LF_DEFINE_TILE(columns, 16, 0, 1) LF_DEFINE_TILE(columns, 16, 1, 1)
-#define LF_ALL_KINDS(columns) {LF_KINDS(columns, 0), LF_KINDS(columns, 1)}
+    LF_DEFINE_TILES(columns, LF_SMALL) LF_DEFINE_TILES(columns, LF_ANY_BYTE) LF_DEFINE_TILES(columns, LF_NIBBLE)
+#define LF_ALL_KINDS(columns) {LF_TILES(columns, LF_SMALL), LF_TILES(columns, LF_ANY_BYTE), LF_TILES(columns, LF_NIBBLE)}
 #else
-#define LF_DEFINE_WIDE(columns)
-#define LF_ALL_KINDS(columns) {LF_KINDS(columns, 0), LF_KINDS(columns, 0)}
+#define LF_DEFINE_KINDS(columns) LF_DEFINE_TILES(columns, LF_SMALL)
+#define LF_ALL_KINDS(columns) {LF_TILES(columns, LF_SMALL), LF_TILES(columns, LF_SMALL), LF_TILES(columns, LF_SMALL)}
 #endif
 
 LF_DEFINE_KINDS(1)
@@ -341,7 +379,7 @@ LF_DEFINE_KINDS(5)
 LF_DEFINE_KINDS(6)
 #endif
 
-static lf_tile *const lf_tiles[LF_COLUMNS][2][4] = {
+static lf_tile *const lf_tiles[LF_COLUMNS][LF_NIBBLE + 1][4] = {
     LF_ALL_KINDS(1), LF_ALL_KINDS(2),
 #if LF_COLUMNS > 2
     LF_ALL_KINDS(3),
@@ -357,6 +395,6 @@ static lf_tile *const lf_tiles[LF_COLUMNS][2][4] = {
 /* Panels with any number of columns. */
 LF_INLINE void lf_multiply(const lf_form *form, const lf_panels *panels, const lf_a8_block *const x[], int64_t blocks,
                            int columns, lf_sums *out) {
-    lf_tiles[columns - 1][form->wide][(form->group == 16) * 2 + form->biased](panels, x, blocks, form->shift, out);
+    lf_tiles[columns - 1][form->values][(form->group == 16) * 2 + form->biased](panels, x, blocks, form->shift, out);
 }
 #endif

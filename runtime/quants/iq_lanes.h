@@ -10,7 +10,7 @@ LF_INLINE void lf_load_iq4_nl(const lf_source *from, LF_UNUSED lf_iv bits, lf_iv
     lf_codes(from, 2, lf_codebook_iq4_nl, w);
 }
 
-LF_FILL_LEGACY(iq4_nl, IQ4_NL, 128, 0, 0, lf_load_iq4_nl)
+LF_FILL_LEGACY(iq4_nl, IQ4_NL, 128, LF_ANY_BYTE, 0, 0, lf_load_iq4_nl)
 
 LF_INLINE void lf_iq4_xs_group(lf_source *from, lf_sink *to, int g) {
     lf_iv w[8];
@@ -19,7 +19,7 @@ LF_INLINE void lf_iq4_xs_group(lf_source *from, lf_sink *to, int g) {
     for (int j = 0; j < 8; j++) lf_give(to, 8 * g + j, w[j]);
 }
 
-LF_FILL(iq4_xs, IQ4_XS, 128) {
+LF_FILL(iq4_xs, IQ4_XS, 128, LF_ANY_BYTE) {
     for (int64_t b = 0; b < blocks; b++, lf_advance(&from, 1)) {
         lf_iv head[4];
         lf_if d = lf_super(&from, 0);

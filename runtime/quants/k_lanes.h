@@ -43,7 +43,7 @@ LF_INLINE void lf_q4_k_part(lf_source *from, lf_sink *to, int part) {
     }
 }
 
-LF_FILL(q4_k, Q4_K, 0) {
+LF_FILL(q4_k, Q4_K, 0, LF_NIBBLE) {
     for (int64_t b = 0; b < blocks; b++, lf_advance(&from, 1)) {
         lf_begin(to, 256);
         lf_k_lanes(&from, to);
@@ -52,7 +52,7 @@ LF_FILL(q4_k, Q4_K, 0) {
     }
 }
 
-LF_FILL(q5_k, Q5_K, 0) {
+LF_FILL(q5_k, Q5_K, 0, LF_SMALL) {
     for (int64_t b = 0; b < blocks; b++, lf_advance(&from, 1)) {
         lf_begin(to, 256);
         lf_k_lanes(&from, to);
@@ -97,7 +97,7 @@ LF_INLINE void lf_q6_k_part(lf_source *from, lf_sink *to, int half, int part) {
     }
 }
 
-LF_FILL(q6_k, Q6_K, 32) {
+LF_FILL(q6_k, Q6_K, 32, LF_SMALL) {
     for (int64_t b = 0; b < blocks; b++, lf_advance(&from, 1)) {
         lf_begin(to, 256);
         lf_iv s[4];
@@ -110,7 +110,7 @@ LF_FILL(q6_k, Q6_K, 32) {
     }
 }
 
-LF_FILL(q3_k, Q3_K, 4) {
+LF_FILL(q3_k, Q3_K, 4, LF_NIBBLE) {
     for (int64_t b = 0; b < blocks; b++, lf_advance(&from, 1)) {
         lf_begin(to, 256);
         lf_iv top[8], s[4], three = lf_i_bytes(3), four = lf_i_bytes(4);
@@ -158,7 +158,7 @@ LF_INLINE void lf_q2_k_part(lf_source *from, lf_sink *to, int half, int part) {
             lf_give(to, 32 * half + 8 * two + 4 * part + j, lf_i_and(lf_i_right(v[j], 2 * two), three));
 }
 
-LF_FILL(q2_k, Q2_K, 0) {
+LF_FILL(q2_k, Q2_K, 0, LF_NIBBLE) {
     for (int64_t b = 0; b < blocks; b++, lf_advance(&from, 1)) {
         lf_begin(to, 256);
         lf_iv s[4];

@@ -20,7 +20,7 @@ LF_INLINE void lf_give_scales(const lf_source *from, lf_sink *to, int biased) {
 
 /* The walk over blocks in batches that all these formats share; `load` turns the block at `from` into the eight vectors w. Four
    bytes of each row from `at` on (0: none) are brought for it with the scales. */
-#define LF_FILL_LEGACY(name, NAME, offset, biased, at, load)                                                  \
+#define LF_FILL_LEGACY(name, NAME, offset, kind, biased, at, load)                                            \
     LF_INLINE void lf_strip_##name(lf_source from, lf_sink *to) {                                             \
         lf_iv w[8];                                                                                           \
         lf_begin(to, 32);                                                                                     \
@@ -44,7 +44,7 @@ LF_INLINE void lf_give_scales(const lf_source *from, lf_sink *to, int biased) {
             lf_strip_##name(lf_in_strip(from, head, 16, 0), to);                                              \
         }                                                                                                     \
     }                                                                                                         \
-    LF_FILL(name, NAME, offset) {                                                                             \
+    LF_FILL(name, NAME, offset, kind) {                                                                       \
         if (to->summed && !from.laid) {                                                                       \
             lf_strips_##name(from, to, blocks);                                                               \
             return;                                                                                           \
@@ -106,11 +106,11 @@ LF_INLINE void lf_load_q8_0(const lf_source *from, LF_UNUSED lf_iv bits, lf_iv w
     for (int j = 0; j < 8; j++) w[j] = lf_stored_wide(w[j]);
 }
 
-LF_FILL_LEGACY(q4_0, Q4_0, 8, 0, 0, lf_load_q4_0)
-LF_FILL_LEGACY(q4_1, Q4_1, 0, 1, 0, lf_load_q4_1)
-LF_FILL_LEGACY(q5_0, Q5_0, 16, 0, 2, lf_load_q5_0)
-LF_FILL_LEGACY(q5_1, Q5_1, 0, 1, 4, lf_load_q5_1)
-LF_FILL_LEGACY(q8_0, Q8_0, 128, 0, 0, lf_load_q8_0)
+LF_FILL_LEGACY(q4_0, Q4_0, 8, LF_NIBBLE, 0, 0, lf_load_q4_0)
+LF_FILL_LEGACY(q4_1, Q4_1, 0, LF_NIBBLE, 1, 0, lf_load_q4_1)
+LF_FILL_LEGACY(q5_0, Q5_0, 16, LF_SMALL, 0, 2, lf_load_q5_0)
+LF_FILL_LEGACY(q5_1, Q5_1, 0, LF_SMALL, 1, 4, lf_load_q5_1)
+LF_FILL_LEGACY(q8_0, Q8_0, 128, LF_ANY_BYTE, 0, 0, lf_load_q8_0)
 
 #define LF_LANES_LEGACY                                                                                       \
     [LF_Q4_0] = LF_FILLS(q4_0), [LF_Q4_1] = LF_FILLS(q4_1), [LF_Q5_0] = LF_FILLS(q5_0),                       \

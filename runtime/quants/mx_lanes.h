@@ -14,7 +14,7 @@ LF_INLINE lf_if lf_powers(const char *e) {
 #endif
 }
 
-LF_FILL(mxfp4, MXFP4, 128) {
+LF_FILL(mxfp4, MXFP4, 128, LF_ANY_BYTE) {
     for (int64_t b = 0; b < blocks; b++, lf_advance(&from, 1)) {
         float scale[LF_IW];
         lf_iv w[8];
