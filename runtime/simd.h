@@ -149,6 +149,19 @@ LF_INLINE float lf_sum(lf_vf v) {
     __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
+/* lf_sum of each of four vectors, side by side. */
+LF_INLINE void lf_put_sums(float *out, const lf_vf v[4]) {
+    __m128 four[4], two[2];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        __m256 half = lf_half_sum(v[i]);
+        four[i] = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++)
+        two[i] = _mm_add_ps(_mm_movelh_ps(four[2 * i], four[2 * i + 1]), _mm_movehl_ps(four[2 * i + 1], four[2 * i]));
+    _mm_storeu_ps(out, _mm_add_ps(_mm_shuffle_ps(two[0], two[1], 0x88), _mm_shuffle_ps(two[0], two[1], 0xdd)));
+}
 LF_INLINE float lf_largest(lf_vf v) {
     __m256 half = lf_half_largest(v);
     __m128 four = _mm_max_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
@@ -162,6 +175,9 @@ LF_INLINE float lf_sum(lf_vf v) {
     for (int n = LF_W / 2; n; n /= 2)
         for (int i = 0; i < n; i++) f[i] += f[i + n];
     return f[0];
+}
+LF_INLINE void lf_put_sums(float *out, const lf_vf v[4]) {
+    for (int i = 0; i < 4; i++) out[i] = lf_sum(v[i]);
 }
 LF_INLINE float lf_largest(lf_vf v) {
     float f[LF_W];

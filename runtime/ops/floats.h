@@ -85,12 +85,20 @@ LF_INLINE void lf_float_tile(int dtype, const char *w, int64_t stride, int64_t s
 static __attribute__((noinline)) void lf_float_finish(int dtype, const lf_float_product *p, int64_t row, int32_t column,
                                                       lf_float_sums sums, int rows, int columns) {
     int32_t whole = p->k / LF_W * LF_W;
+    float *out = p->out + column * p->out_stride + row;
+    if (whole == p->k && rows == LF_FLOAT_ROWS) {
+        for (int c = 0; c < columns; c++, out += p->out_stride) {
+            const lf_vf of[LF_FLOAT_ROWS] = {sums[0][c], sums[1][c], sums[2][c], sums[3][c]};
+            lf_put_sums(out, of);
+        }
+        return;
+    }
     for (int r = 0; r < rows; r++) {
         lf_vf rest = whole < p->k ? lf_last_weights(dtype, p->w + (row + r) * p->stride, whole, p->k) : lf_set(0);
         for (int c = 0; c < columns; c++) {
             lf_vf sum = sums[r][c];
             if (whole < p->k) sum = lf_fma(rest, lf_load_some(p->x + (column + c) * p->x_stride + whole, p->k - whole), sum);
-            p->out[(column + c) * p->out_stride + row + r] = lf_sum(sum);
+            out[c * p->out_stride + r] = lf_sum(sum);
         }
     }
 }
