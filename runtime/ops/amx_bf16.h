@@ -106,12 +106,13 @@ LF_INLINE void lf_bf16_step(const char *first, const char *second, int64_t strid
     }
 }
 
-/* A turn's rows with two groups of columns. */
-static void lf_bf16_sums(const lf_bf16_product *p, int64_t row, int64_t group) {
+/* A turn's rows with two groups of columns. Meanwhile the thread's next ones are asked for, if `ask` says where they lie. */
+static void lf_bf16_sums(const lf_bf16_product *p, int64_t row, int64_t group, const char *ask) {
     const char *first = p->rows + lf_tile_row(p, row) * p->stride, *second = p->rows + lf_tile_row(p, row + p->turn - 16) * p->stride;
     const char *x[2] = {lf_group_of(p, group), lf_group_of(p, group + 1)};
     int64_t whole = p->k / LF_TILE_K;
     for (int64_t s = 0; s < whole; s++, first += 64, second += 64) {
+        for (int i = 0; ask && i < p->turn; i++, ask += 64) __builtin_prefetch(ask, 0, LF_ASK_INTO);
         lf_bf16_step(first, second, p->stride, x, p->now);
         for (int i = 0; i < 2; i++) x[i] += 2 * 64 * p->now[i];
     }
@@ -163,7 +164,7 @@ static void lf_matmul_bf16(const lf_call *call, const lf_matmul_args *a) {
         int64_t row = turns.row;
         for (int64_t group = turns.first / LF_TILE_COLUMNS; group * LF_TILE_COLUMNS < turns.end; group += 2) {
             lf_bf16_begin(&p, group);
-            lf_bf16_sums(&p, row, group);
+            lf_bf16_sums(&p, row, group, group ? 0 : p.rows + (row + (int64_t)p.turn * call->sharing) * p.stride);
             lf_bf16_finish(&p, row, (float *)a->out0->data + group * LF_TILE_COLUMNS * out_stride, out_stride);
         }
     }

@@ -64,7 +64,7 @@ LF_INLINE void lf_float_tile(int dtype, const char *w, int64_t stride, int64_t s
     for (int32_t i = 0; i + LF_W <= count; i += LF_W, w += step) {
         lf_vf v[LF_FLOAT_ROWS];
         if (ask)
-            for (int64_t b = 0; b < rows * step; b += 64, ask += 64) __builtin_prefetch(ask, 0, 3);
+            for (int64_t b = 0; b < rows * step; b += 64, ask += 64) __builtin_prefetch(ask, 0, LF_ASK_INTO);
 #pragma GCC unroll 4
         for (int r = 0; r < rows; r++) v[r] = lf_load_weight(dtype, w + r * stride, 0);
 #pragma GCC unroll 6

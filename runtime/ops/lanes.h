@@ -99,14 +99,6 @@ LF_INLINE void lf_advance(lf_source *s, int64_t n) {
     s->odd += n * s->odds * LF_PANEL_ROWS;
 }
 
-/* Into which cache: processors with tiles are a tenth to a fifth faster with the second one, which a whole turn's rows fit; Zen 5
-   is 5 to 10 % slower. */
-#ifdef __AMX_INT8__
-#define LF_ASK_INTO 2 /* a __builtin_prefetch locality */
-#else
-#define LF_ASK_INTO 3
-#endif
-
 /* Ask for n bytes of memory ahead. Of plain rows, the panels to come lie in one stretch, but are read sixteen at once, in an order
    that no processor foresees. The requests stand between the loads: a burst of them would hold the loads up. */
 LF_INLINE void lf_ask(lf_source *s, int n) {
