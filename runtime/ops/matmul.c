@@ -61,10 +61,18 @@ LF_INLINE lf_matrix lf_matrix_of(const lf_call *call, const lf_view *w, int32_t 
     return m;
 }
 
+/* The same share of this thread's next turn as `count` values from `first` on are of the one at `row`, for so many passes. */
+LF_INLINE lf_stretch lf_asked_by_tiles(const lf_matrix *m, int64_t row, int64_t first, int64_t count, int passes) {
+    int64_t turn = m->form.size * m->turn, bytes = count / m->form.block * turn, tiles = count / 32 * passes;
+    const char *next = m->rows + (row + m->ahead) * m->stride;
+    return (lf_stretch){next + first / m->form.block * turn, (int)((bytes / 64 + tiles - 1) / tiles)};
+}
+
 /* Panels of rows from `row` on against a few columns: a chunk of k at a time. */
 static void lf_few(const lf_matrix *m, int64_t row, const lf_a8_block *const x[], int columns, lf_sums *out) {
     _Alignas(64) char memory[LF_PANELS_BYTES(LF_CHUNK)];
     lf_panels panels = lf_panels_at(memory, LF_CHUNK);
+    const int long_tiles = columns > 6; /* they take longer than loading, and the memory should not be idle meanwhile */
     if (columns == 1 && m->form.sum) { /* from memory into the sums, without a panel between them */
         for (int p = 0; p * LF_IW < m->turn; p++) {
             lf_spot from = lf_spot_of(m, row, 0, p);
@@ -77,12 +85,18 @@ static void lf_few(const lf_matrix *m, int64_t row, const lf_a8_block *const x[]
         panels.values[p] = panels.values[0], panels.scale[p] = panels.scale[0], panels.bias[p] = panels.bias[0];
     for (int64_t first = 0; first < m->k; first += LF_CHUNK) {
         int64_t count = m->k - first < LF_CHUNK ? m->k - first : LF_CHUNK;
-        for (int p = 0; p * LF_IW < m->turn; p++) lf_fill_panel(m, row, first, count, p, panels);
+        for (int p = 0; p * LF_IW < m->turn; p++) {
+            lf_spot from = lf_spot_of(m, row, first, p);
+            if (long_tiles) from.ask = (lf_asked){from.at, from.at + (1 << 30), 0}; /* for what is near already */
+            lf_fill_panel_from(m, from, count, p, panels);
+        }
+        lf_stretch ask = {0, 0};
+        if (long_tiles) ask = lf_asked_by_tiles(m, row, first, count, (columns + LF_COLUMNS - 1) / LF_COLUMNS);
         for (int c = 0, some; c < columns; c += some) {
             const lf_a8_block *at[LF_COLUMNS];
             some = lf_some_columns(columns - c, LF_COLUMNS);
             for (int i = 0; i < some; i++) at[i] = x[c + i] + first / 32;
-            lf_multiply(&m->form, &panels, at, count / 32, some, out + c);
+            lf_multiply(&m->form, &panels, at, count / 32, some, out + c, &ask);
         }
     }
 }
@@ -102,6 +116,7 @@ static void lf_product_many(const lf_call *call, const lf_matmul_quantized_args 
     int t = a->x->ne[1];
     lf_panels panels = lf_panels_at(call->scratch, m->k);
     lf_sums out[LF_COLUMNS];
+    lf_stretch nothing = {0, 0};
     const lf_a8_block *x[LF_COLUMNS];
     for (lf_turns turns = lf_turns_of(call, m->n, LF_TURN, t, LF_COLUMNS); lf_take_turn(call, &turns);) {
         int64_t row = turns.row;
@@ -110,7 +125,7 @@ static void lf_product_many(const lf_call *call, const lf_matmul_quantized_args 
             some = turns.end - c < LF_COLUMNS ? turns.end - c : LF_COLUMNS;
             for (int i = 0; i < some; i++) x[i] = lf_a8_row(a->x->data, m->k, c + i);
             memset(out, 0, sizeof out);
-            lf_multiply(&m->form, &panels, x, m->k / 32, some, out);
+            lf_multiply(&m->form, &panels, x, m->k / 32, some, out, &nothing);
             for (int i = 0; i < some; i++) lf_put_lanes(m, row, out[i], lf_row(a->out0, c + i));
         }
     }

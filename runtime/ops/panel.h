@@ -179,14 +179,18 @@ LF_INLINE lf_spot lf_spot_of(const lf_matrix *m, int64_t row, int64_t first, int
     return spot;
 }
 
-/* Fill panel p of those from `row` on with `count` values of k from `first` on. */
-LF_INLINE void lf_fill_panel(const lf_matrix *m, int64_t row, int64_t first, int64_t count, int p, lf_panels to) {
-    lf_spot from = lf_spot_of(m, row, first, p);
+/* Fill panel p with `count` values of k that lie at a spot. */
+LF_INLINE void lf_fill_panel_from(const lf_matrix *m, lf_spot from, int64_t count, int p, lf_panels to) {
     int64_t blocks = count / m->form.block;
     if (m->form.fill)
         m->form.fill(from.at, from.odd, m->stride, blocks, to.values[p], to.scale[p], to.bias[p], from.ask);
     else
         lf_fill_portable(&m->form, from.at, from.odd, m->stride, blocks, to.values[p], to.scale[p], to.bias[p]);
+}
+
+/* Fill panel p of those from `row` on with `count` values of k from `first` on. */
+LF_INLINE void lf_fill_panel(const lf_matrix *m, int64_t row, int64_t first, int64_t count, int p, lf_panels to) {
+    lf_fill_panel_from(m, lf_spot_of(m, row, first, p), count, p, to);
 }
 
 /* Copy the lanes that belong to rows row .. of one column to out (the column's own row 0); `past`: past the caches. */
@@ -299,9 +303,15 @@ LF_INLINE void lf_dot_group(char *const w[LF_PANELS], const lf_a8_block *const x
 
 typedef float lf_sums[LF_PANELS][LF_IW]; /* one column's accumulators */
 
+/* What a tile asks for meanwhile: so many lines with each of its blocks, from `at` on. */
+typedef struct {
+    const char *at;
+    int lines;
+} lf_stretch;
+
 /* Add the products of panels of `blocks` blocks of 32 with some columns (pointers to their blocks) to acc. */
 LF_INLINE void lf_tile_body(const lf_panels *panels, const lf_a8_block *const columns_at[], int64_t blocks, int shift,
-                            lf_sums *out, int columns, int group, int biased, int values) {
+                            lf_sums *out, lf_stretch *ask, int columns, int group, int biased, int values) {
     const lf_a8_block *x[LF_COLUMNS];
     lf_if acc[LF_PANELS][LF_COLUMNS];
     char *w[LF_PANELS];
@@ -315,6 +325,7 @@ LF_INLINE void lf_tile_body(const lf_panels *panels, const lf_a8_block *const co
         for (int p = 0; p < LF_PANELS; p++) acc[p][c] = lf_if_load(out[c][p]);
     }
     for (int64_t b = 0; b < blocks; b++) {
+        for (int i = 0; i < ask->lines; i++, ask->at += 64) __builtin_prefetch(ask->at, 0, LF_ASK_INTO);
 #pragma GCC unroll 2
         for (int half = 0; half < 32 / group; half++) {
             lf_iv dot[LF_PANELS][LF_COLUMNS];
@@ -343,13 +354,14 @@ LF_INLINE void lf_tile_body(const lf_panels *panels, const lf_a8_block *const co
         for (int p = 0; p < LF_PANELS; p++) lf_if_put(out[c][p], acc[p][c]);
 }
 
-typedef void lf_tile(const lf_panels *panels, const lf_a8_block *const x[], int64_t blocks, int shift, lf_sums *out);
+typedef void lf_tile(const lf_panels *panels, const lf_a8_block *const x[], int64_t blocks, int shift, lf_sums *out,
+                     lf_stretch *ask);
 
 /* An instance for each kind of format and number of columns. */
 #define LF_DEFINE_TILE(columns, group, biased, values)                                                               \
     static void lf_tile_##columns##_##group##_##biased##_##values(const lf_panels *panels, const lf_a8_block *const x[], \
-                                                                 int64_t blocks, int shift, lf_sums *out) {         \
-        lf_tile_body(panels, x, blocks, shift, out, columns, group, biased, values);                                \
+                                                                 int64_t blocks, int shift, lf_sums *out, lf_stretch *ask) { \
+        lf_tile_body(panels, x, blocks, shift, out, ask, columns, group, biased, values);                                \
     }
 #define LF_DEFINE_TILES(columns, values)                                                                            \
     LF_DEFINE_TILE(columns, 32, 0, values) LF_DEFINE_TILE(columns, 32, 1, values)                                   \
@@ -392,9 +404,9 @@ static lf_tile *const lf_tiles[LF_COLUMNS][LF_NIBBLE + 1][4] = {
 #endif
 };
 
-/* Panels with any number of columns. */
+/* Panels with as many columns as a tile has at most. */
 LF_INLINE void lf_multiply(const lf_form *form, const lf_panels *panels, const lf_a8_block *const x[], int64_t blocks,
-                           int columns, lf_sums *out) {
-    lf_tiles[columns - 1][form->values][(form->group == 16) * 2 + form->biased](panels, x, blocks, form->shift, out);
+                           int columns, lf_sums *out, lf_stretch *ask) {
+    lf_tiles[columns - 1][form->values][(form->group == 16) * 2 + form->biased](panels, x, blocks, form->shift, out, ask);
 }
 #endif

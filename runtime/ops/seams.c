@@ -141,11 +141,12 @@ static void lf_gated_many(const lf_gated_part *part, const lf_view *x, int first
 #endif
         const lf_a8_block *at[LF_COLUMNS];
         lf_sums sums[LF_COLUMNS];
+        lf_stretch nothing = {0, 0};
         for (int c = 0, some; c < count; c += some) {
             some = count - c < LF_COLUMNS ? count - c : LF_COLUMNS;
             for (int j = 0; j < some; j++) at[j] = lf_a8_row(x->data, m->k, first + c + j);
             memset(sums, 0, sizeof sums);
-            lf_multiply(&m->form, &part->panels[i], at, m->k / 32, some, sums);
+            lf_multiply(&m->form, &part->panels[i], at, m->k / 32, some, sums, &nothing);
             for (int j = 0; j < some; j++) memcpy(out[c + j] + i * LF_TURN, sums[j], sizeof *sums);
         }
     }
