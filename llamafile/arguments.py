@@ -95,7 +95,7 @@ class _Reader:
         if flag.kind == SWITCH:
             return None
         upcoming = self.words[self.at] if self.at < len(self.words) else None
-        if flag.kind == MAYBE and (upcoming is None or upcoming.lower() not in flag.choices):
+        if flag.kind == MAYBE and (upcoming is None or upcoming.startswith("-")):
             return None
         if upcoming is None:
             raise LlamafileError(f"{shown}: needs a value; write {shown.split()[0]} {flag.metavar or 'VALUE'}")

@@ -247,9 +247,10 @@ static int lf_check_meaning(const lf_program *p, const lf_op *op, lf_fault f) {
 #undef NE
 }
 
-/* Scratch of a thread: room for some rows of the widest tensor, unpacked; the shared part: for split attention. */
+/* Scratch of a thread: room for some rows of the widest tensor, unpacked, behind what experts' pairs are sorted into; the shared
+   part: for split attention. */
 static void lf_plan_scratch(lf_program *p) {
-    int64_t widest = 256, shared = 4096, least = 0;
+    int64_t widest = 256, shared = 4096, least = 0, sorted = 0;
     for (int i = 0; i < p->n_tensors; i++) {
         int n = lf_evaluate(p, p->maximum, p->tensors[i].ne[0]);
         if (n > widest) widest = n;
@@ -264,6 +265,12 @@ static void lf_plan_scratch(lf_program *p) {
             int64_t k = lf_evaluate(p, p->maximum, p->tensors[p->pool[p->ops[i].args + 1]].ne[0]);
             if (k * LF_GATED_BYTES > least) least = k * LF_GATED_BYTES;
         }
+        if (p->ops[i].op == LF_OP_MATMUL_IDS_QUANTIZED) {
+            const lf_tensor *w = &p->tensors[p->pool[p->ops[i].args + 2]], *ids = &p->tensors[p->pool[p->ops[i].args + 3]];
+            int64_t pairs = (int64_t)lf_evaluate(p, p->maximum, ids->ne[0]) * lf_evaluate(p, p->maximum, ids->ne[1]);
+            int64_t need = (pairs + lf_evaluate(p, p->maximum, w->ne[2]) + 1) * 4;
+            if (need > sorted) sorted = need;
+        }
         if (p->ops[i].op != LF_OP_ATTENTION) continue;
         const int32_t *args = p->pool + p->ops[i].args;
         const lf_tensor *q = &p->tensors[args[1]], *v = &p->tensors[args[3]], *pages = &p->tensors[args[7]];
@@ -272,7 +279,7 @@ static void lf_plan_scratch(lf_program *p) {
         int64_t need = LF_SPLIT_ROWS * heads * splits * (width + 2) * 4;
         if (need > shared) shared = need;
     }
-    int64_t each = LF_SCRATCH + widest * 16 * 8;
+    int64_t each = LF_SCRATCH + sorted + widest * 16 * 8;
     p->scratch_size = ((each > least ? each : least) + 4095) / 4096 * 4096;
     p->shared_size = shared;
 }

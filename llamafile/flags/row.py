@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Kinds of value. MAYBE takes the next word only if it is one of the choices: `--color` and `--color off` both do.
+# Kinds of value. MAYBE takes the next word only if it does not look like a flag: `--color` and `--color off` both do.
 SWITCH, INT, FLOAT, TEXT, PATH = "switch", "int", "float", "text", "path"
 CHOICE, MAYBE, LIST = "choice", "maybe", "list"
 

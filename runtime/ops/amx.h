@@ -178,4 +178,31 @@ static void lf_amx_multiply(const lf_form *form, const lf_panels *panels, const 
 #else
 #define LF_AMX 0
 #endif
+
+/* Whether tile registers multiply so many columns, and how many at a time are multiplied then, or by vectors. */
+LF_INLINE int lf_on_tiles(LF_UNUSED const lf_form *form, LF_UNUSED int32_t columns) {
+#if LF_AMX
+    return form->group == 32 && columns >= LF_AMX_COLUMNS;
+#else
+    return 0;
+#endif
+}
+LF_INLINE int lf_columns_at_once(LF_UNUSED int tiles) {
+#if LF_AMX
+    if (tiles) return LF_AMX_COLUMNS;
+#endif
+    return LF_COLUMNS;
+}
+
+/* Around products that may be on tiles. */
+LF_INLINE void lf_tiles_begin(LF_UNUSED int tiles) {
+#if LF_AMX
+    if (tiles) lf_amx_begin();
+#endif
+}
+LF_INLINE void lf_tiles_end(LF_UNUSED int tiles) {
+#if LF_AMX
+    if (tiles) lf_tile_done();
+#endif
+}
 #endif

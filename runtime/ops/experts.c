@@ -65,25 +65,31 @@ static void lf_matmul_ids(const lf_call *call, const lf_matmul_ids_args *a) {
     }
 }
 
+/* The pairs (numbers in ids) that chose expert e, in order: pairs[first[e]] to pairs[first[e + 1] - 1]. */
+static void lf_sort_pairs(const int32_t *ids, int32_t count, int32_t experts, int32_t *first, int32_t *pairs) {
+    memset(first, 0, sizeof *first * (size_t)(experts + 1));
+    for (int32_t i = 0; i < count; i++) first[ids[i]]++;
+    for (int32_t e = 0, sum = 0; e <= experts; e++) sum += first[e], first[e] = sum;
+    for (int32_t i = count; i-- > 0;) pairs[--first[ids[i]]] = i;
+}
+
 static void lf_matmul_ids_quantized(const lf_call *call, const lf_matmul_ids_quantized_args *a) {
     int32_t m = a->ids->ne[0], t = a->ids->ne[1], k = a->w->ne[0], n = a->w->ne[1], shared = a->x->ne[1] == 1;
-    const int32_t *ids = a->ids->data;
-    int32_t pairs[LF_MAX_FEW];
+    int32_t experts = a->w->ne[2], *first = (int32_t *)call->scratch, *pairs = first + experts + 1;
     const lf_a8_block *columns[LF_MAX_FEW];
     lf_sums out[LF_MAX_FEW];
     int32_t rows = lf_rows_a_turn(call, n, LF_TURN, LF_IW);
+    lf_sort_pairs(a->ids->data, t * m, experts, first, pairs);
     for (lf_turns turns = lf_turns_of(call, n, rows, 1, 1); lf_take_turn(call, &turns);) {
-        for (int32_t e = 0; e < a->w->ne[2]; e++) {
-            int64_t i = 0;
-            while (i < (int64_t)t * m) { /* the rows that chose this expert, some at a time: others are not read */
-                int32_t count = 0;
-                for (; i < (int64_t)t * m && count < LF_MAX_FEW; i++)
-                    if (ids[i] == e) pairs[count] = (int32_t)i, columns[count++] = lf_a8_row(a->x->data, k, shared ? i / m : i);
-                if (!count) continue;
-                lf_view w = lf_expert(a->w, e);
-                lf_matrix matrix = lf_matrix_of(call, &w, rows);
-                lf_few(&matrix, turns.row, columns, count, out);
-                for (int32_t c = 0; c < count; c++) lf_put_lanes(&matrix, turns.row, out[c], lf_row(a->out0, pairs[c]));
+        for (int32_t e = 0; e < experts; e++) {
+            if (first[e] == first[e + 1]) continue; /* nobody's: not read */
+            lf_view w = lf_expert(a->w, e);
+            lf_matrix matrix = lf_matrix_of(call, &w, rows);
+            for (int32_t i = first[e], some; i < first[e + 1]; i += some) {
+                some = lf_some_columns(first[e + 1] - i, LF_MAX_FEW);
+                for (int32_t c = 0; c < some; c++) columns[c] = lf_a8_row(a->x->data, k, shared ? pairs[i + c] / m : pairs[i + c]);
+                lf_few(&matrix, turns.row, columns, some, out);
+                for (int32_t c = 0; c < some; c++) lf_put_lanes(&matrix, turns.row, out[c], lf_row(a->out0, pairs[i + c]));
             }
         }
     }

@@ -112,52 +112,75 @@ static void lf_product_few(const lf_call *call, const lf_matmul_quantized_args *
     }
 }
 
-static void lf_product_many(const lf_call *call, const lf_matmul_quantized_args *a, const lf_matrix *m) {
-    int t = a->x->ne[1];
-    lf_panels panels = lf_panels_at(call->scratch, m->k);
-    lf_sums out[LF_COLUMNS];
-    lf_stretch nothing = {0, 0};
-    const lf_a8_block *x[LF_COLUMNS];
-    for (lf_turns turns = lf_turns_of(call, m->n, LF_TURN, t, LF_COLUMNS); lf_take_turn(call, &turns);) {
-        int64_t row = turns.row;
-        for (int p = 0; p < LF_PANELS; p++) lf_fill_panel(m, row, 0, m->k, p, panels);
-        for (int c = turns.first, some; c < turns.end; c += some) {
-            some = turns.end - c < LF_COLUMNS ? turns.end - c : LF_COLUMNS;
-            for (int i = 0; i < some; i++) x[i] = lf_a8_row(a->x->data, m->k, c + i);
-            memset(out, 0, sizeof out);
-            lf_multiply(&m->form, &panels, x, m->k / 32, some, out, &nothing);
-            for (int i = 0; i < some; i++) lf_put_lanes(m, row, out[i], lf_row(a->out0, c + i));
-        }
+/* Both panels of a turn, whole rows. */
+LF_INLINE void lf_fill_panels(const lf_matrix *m, int64_t row, LF_UNUSED int tiles, lf_panels to) {
+    for (int p = 0; p < LF_PANELS; p++) {
+        lf_fill_panel(m, row, 0, m->k, p, to);
+#if LF_AMX
+        if (tiles && !m->form.biased) lf_amx_signed(to.values[p], m->k);
+#endif
     }
 }
 
+/* What becomes of the sums of a column. */
+typedef void lf_put_column(const void *to, int column, lf_sums sums);
+
+/* Filled panels with columns first .. end of x, each given to `put`. */
+LF_INLINE void lf_multiply_columns(const lf_matrix *m, const lf_panels *panels, const lf_view *x, int first, int end,
+                                   LF_UNUSED int tiles, lf_put_column *put, const void *to) {
 #if LF_AMX
+    lf_sums tile[LF_AMX_COLUMNS];
+    for (int c = first; tiles && c < end; c += LF_AMX_COLUMNS) {
+        int at = end - c < LF_AMX_COLUMNS ? end - LF_AMX_COLUMNS : c; /* the last ones overlap: the same bits again */
+        lf_amx_multiply(&m->form, panels, lf_a8_row(x->data, m->k, at), m->k / 32, lf_a8_step(m->k), tile);
+        for (int i = 0; i < LF_AMX_COLUMNS; i++) put(to, at + i, tile[i]);
+    }
+    if (tiles) return;
+#endif
+    lf_sums sums[LF_COLUMNS];
+    lf_stretch nothing = {0, 0};
+    for (int c = first, some; c < end; c += some) {
+        const lf_a8_block *at[LF_COLUMNS];
+        some = end - c < LF_COLUMNS ? end - c : LF_COLUMNS;
+        for (int i = 0; i < some; i++) at[i] = lf_a8_row(x->data, m->k, c + i);
+        memset(sums, 0, sizeof sums);
+        lf_multiply(&m->form, panels, at, m->k / 32, some, sums, &nothing);
+        for (int i = 0; i < some; i++) put(to, c + i, sums[i]);
+    }
+}
+
 /* From so many values on a result is written past the caches: it would not stay in the second one, and each of its lines would be
    read before it is written, while sums on their way out of tiles wait behind it. */
 #define LF_PAST_CACHES (1 << 19)
 
-static void lf_product_tiles(const lf_call *call, const lf_matmul_quantized_args *a, const lf_matrix *m) {
-    int t = a->x->ne[1];
-    lf_panels panels = lf_panels_at(call->scratch, m->k);
-    lf_sums out[LF_AMX_COLUMNS];
-    const int past = (int64_t)t * m->n >= LF_PAST_CACHES;
-    lf_amx_begin();
-    for (lf_turns turns = lf_turns_of(call, m->n, LF_TURN, t, LF_AMX_COLUMNS); lf_take_turn(call, &turns);) {
-        int64_t row = turns.row;
-        for (int p = 0; p < LF_PANELS; p++) {
-            lf_fill_panel(m, row, 0, m->k, p, panels);
-            if (!m->form.biased) lf_amx_signed(panels.values[p], m->k);
-        }
-        for (int c = turns.first; c < turns.end; c += LF_AMX_COLUMNS) {
-            int at = turns.end - c < LF_AMX_COLUMNS ? turns.end - LF_AMX_COLUMNS : c; /* the last overlap: the same bits again */
-            lf_amx_multiply(&m->form, &panels, lf_a8_row(a->x->data, m->k, at), m->k / 32, lf_a8_step(m->k), out);
-            for (int i = 0; i < LF_AMX_COLUMNS; i++) lf_put_lanes_past(m, row, out[i], lf_row(a->out0, at + i), past);
-        }
-    }
-    if (past) _mm_sfence(); /* before other threads read it */
-    lf_tile_done();
+/* Where a product's sums go. */
+typedef struct {
+    const lf_matrix *m;
+    const lf_view *out;
+    int64_t row;
+    int past;
+} lf_result;
+
+LF_INLINE void lf_put_result(const void *to, int column, lf_sums sums) {
+    const lf_result *r = to;
+    lf_put_lanes_past(r->m, r->row, sums, lf_row(r->out, column), r->past);
 }
+
+static void lf_product_many(const lf_call *call, const lf_matmul_quantized_args *a, const lf_matrix *m) {
+    int t = a->x->ne[1], tiles = lf_on_tiles(&m->form, t);
+    lf_panels panels = lf_panels_at(call->scratch, m->k);
+    lf_result to = {m, a->out0, 0, tiles && (int64_t)t * m->n >= LF_PAST_CACHES};
+    lf_tiles_begin(tiles);
+    for (lf_turns turns = lf_turns_of(call, m->n, LF_TURN, t, lf_columns_at_once(tiles)); lf_take_turn(call, &turns);) {
+        lf_fill_panels(m, turns.row, tiles, panels);
+        to.row = turns.row;
+        lf_multiply_columns(m, &panels, a->x, turns.first, turns.end, tiles, lf_put_result, &to);
+    }
+#if LF_AMX
+    if (to.past) _mm_sfence(); /* before other threads read it */
 #endif
+    lf_tiles_end(tiles);
+}
 
 static void lf_matmul_quantized(const lf_call *call, const lf_matmul_quantized_args *a) {
     if (!a->w->ne[1]) return;
@@ -165,10 +188,6 @@ static void lf_matmul_quantized(const lf_call *call, const lf_matmul_quantized_a
     lf_matrix m = lf_matrix_of(call, a->w, few ? lf_rows_a_turn(call, a->w->ne[1], LF_TURN, LF_IW) : LF_TURN);
     if (few)
         lf_product_few(call, a, &m);
-#if LF_AMX
-    else if (m.form.group == 32 && a->x->ne[1] >= LF_AMX_COLUMNS)
-        lf_product_tiles(call, a, &m);
-#endif
     else
         lf_product_many(call, a, &m);
 }

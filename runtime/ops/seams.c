@@ -116,39 +116,26 @@ static void lf_gated_few(const lf_call *call, lf_gated_part *part, const lf_view
 static void lf_gated_fill(const lf_call *call, lf_gated_part *part, int64_t row) {
     for (int i = 0; i < LF_BLOCK_TURNS; i++) {
         lf_gated_ahead(call, part, i);
-        for (int p = 0; p < LF_PANELS; p++) {
-            lf_fill_panel(&part->m, row + i * LF_TURN, 0, part->m.k, p, part->panels[i]);
-#if LF_AMX
-            if (part->tiles && !part->m.form.biased) lf_amx_signed(part->panels[i].values[p], part->m.k);
-#endif
-        }
+        lf_fill_panels(&part->m, row + i * LF_TURN, part->tiles, part->panels[i]);
     }
+}
+
+/* Where the sums of turn i go: to a block of each column behind `first`. */
+typedef struct {
+    float (*out)[32];
+    int first, i;
+} lf_gated_result;
+
+LF_INLINE void lf_put_gated(const void *to, int column, lf_sums sums) {
+    const lf_gated_result *r = to;
+    memcpy(r->out[column - r->first] + r->i * LF_TURN, sums, sizeof(lf_sums));
 }
 
 /* Filled panels with columns first .. first + count of x. */
 static void lf_gated_many(const lf_gated_part *part, const lf_view *x, int first, int count, lf_gated_sums out) {
-    const lf_matrix *m = &part->m;
     for (int i = 0; i < LF_BLOCK_TURNS; i++) {
-#if LF_AMX
-        lf_sums tile[LF_AMX_COLUMNS];
-        for (int c = 0; part->tiles && c < count; c += LF_AMX_COLUMNS) {
-            int at = count - c < LF_AMX_COLUMNS ? count - LF_AMX_COLUMNS : c; /* the last ones overlap: the same bits again */
-            lf_amx_multiply(&m->form, &part->panels[i], lf_a8_row(x->data, m->k, first + at), m->k / 32, lf_a8_step(m->k),
-                            tile);
-            for (int j = 0; j < LF_AMX_COLUMNS; j++) memcpy(out[at + j] + i * LF_TURN, tile[j], sizeof *tile);
-        }
-        if (part->tiles) continue;
-#endif
-        const lf_a8_block *at[LF_COLUMNS];
-        lf_sums sums[LF_COLUMNS];
-        lf_stretch nothing = {0, 0};
-        for (int c = 0, some; c < count; c += some) {
-            some = count - c < LF_COLUMNS ? count - c : LF_COLUMNS;
-            for (int j = 0; j < some; j++) at[j] = lf_a8_row(x->data, m->k, first + c + j);
-            memset(sums, 0, sizeof sums);
-            lf_multiply(&m->form, &part->panels[i], at, m->k / 32, some, sums, &nothing);
-            for (int j = 0; j < some; j++) memcpy(out[c + j] + i * LF_TURN, sums[j], sizeof *sums);
-        }
+        lf_gated_result to = {out, first, i};
+        lf_multiply_columns(&part->m, &part->panels[i], x, first, first + count, part->tiles, lf_put_gated, &to);
     }
 }
 
@@ -168,10 +155,7 @@ static int lf_gated_begin(const lf_call *call, const lf_gated_products_args *a, 
     char *room = call->scratch;
     for (int i = 0; i < 2; i++) {
         part[i].m = lf_matrix_of(call, i ? a->up : a->gate, LF_TURN);
-        part[i].tiles = 0;
-#if LF_AMX
-        part[i].tiles = part[i].m.form.group == 32 && a->x->ne[1] >= LF_AMX_COLUMNS;
-#endif
+        part[i].tiles = lf_on_tiles(&part[i].m.form, a->x->ne[1]);
         for (int j = 0; j < LF_BLOCK_TURNS; j++, room += LF_PANELS_BYTES(part[i].m.k))
             part[i].panels[j] = lf_panels_at(room, part[i].m.k);
     }
@@ -182,9 +166,7 @@ static void lf_gated_products(const lf_call *call, const lf_gated_products_args 
     _Alignas(64) lf_gated_sums gate, up;
     lf_gated_part part[2];
     int t = a->x->ne[1], tiles = lf_gated_begin(call, a, part);
-#if LF_AMX
-    if (tiles) lf_amx_begin();
-#endif
+    lf_tiles_begin(tiles);
     for (lf_turns turns = lf_turns_of(call, a->gate->ne[1], 32, t, 12); lf_take_turn(call, &turns);) {
         int64_t row = turns.row;
         if (t <= LF_FEW) {
@@ -202,8 +184,5 @@ static void lf_gated_products(const lf_call *call, const lf_gated_products_args 
             lf_gated_put(gate, up, c, some, a->gelu, row, a->out0);
         }
     }
-#if LF_AMX
-    if (tiles) lf_tile_done();
-#endif
-    (void)tiles;
+    lf_tiles_end(tiles);
 }

@@ -126,6 +126,7 @@ def test_server_settings_are_read_in_silence():
     ("model.gguf", "'model.gguf': is no flag; a model is given by -m, a prompt by -p"),
     ("-", "'-': is no flag; a model is given by -m, a prompt by -p"),
     ("''", "'': is no flag; a model is given by -m, a prompt by -p"),
+    ("--numa everywhere", "--numa: 'everywhere' is not one of distribute, isolate, numactl"),
     ("--mlock=maybe", "--mlock: takes no value, or on or off; 'maybe' is neither"),
 ])
 def test_mistakes(line, message):

@@ -118,6 +118,11 @@ def test_experts(isa, name, shared):
 
 
 @pytest.mark.parametrize("isa", ISAS)
+def test_experts_that_most_rows_chose(isa):
+    check(isa, cases.experts("q4_0", True, t=130, m=3, e=4, n=40), 2)  # some 98 rows each; 48 go in one pass
+
+
+@pytest.mark.parametrize("isa", ISAS)
 def test_routing(isa):
     for case in cases.routing():
         check(isa, case, 2)
