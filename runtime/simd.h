@@ -12,7 +12,7 @@
 #define LF_INLINE static inline __attribute__((always_inline, unused))
 
 /* Into which cache weights are asked for, a __builtin_prefetch locality: a Xeon is a tenth to a quarter faster with the second one,
-   into which more requests are under way at a time; Zen 5, which has 512-bit dot products and no tiles, is 5 to 10 % slower. */
+   into which more requests are under way at a time; Zen 5 is 5 to 10 % slower. (The set with bf16 but no tiles is a Zen's.) */
 #if defined(__AVX512VNNI__) && !defined(__AMX_INT8__)
 #define LF_ASK_INTO 3
 #else
