@@ -485,7 +485,7 @@ static void lf_execute(void *argument, int thread) {
         if (op->flags & LF_NO_BARRIER && call.place + 1 < LF_TOGETHER && i + 1 < stretch->first + stretch->count) {
             call.place++;
         } else {
-            call.next = lf_next_weights(stretch, i + 1, thread);
+            if (call.threads > 1) call.next = lf_next_weights(stretch, i + 1, thread); /* one thread waits for nobody */
             lf_barrier(&call);
             call.place = 0;
         }

@@ -8,7 +8,7 @@
    - LF_STEP 4 with a dot instruction (VNNI): unsigned bytes. Formats with a bias keep their natural values; others are stored
      plus 128, and the dot begins with -128 times the activations' sum;
    - LF_STEP 4 without: small values (below 64) unsigned, those of signed formats plus an offset, multiplied by maddubs and summed
-     in 16 bits as long as that cannot overflow; wide values plus 128 in halves, a vector of low nibbles and one of high ones;
+     in 16 bits as long as that cannot overflow; larger ones plus 128 in halves, a vector of low nibbles and one of high ones;
    - LF_STEP 2: 16 bits, signed, as they are. */
 #ifndef LF_INT8_H
 #define LF_INT8_H
@@ -46,7 +46,9 @@
 
 /* How large stored values are: below 64, any byte, below 16. Without a dot instruction as many products stay in 16 bits. */
 enum { LF_SMALL, LF_ANY_BYTE, LF_NIBBLE };
-#define LF_HALVES (LF_STEP == 4 && !LF_VNNI) /* whether wide values lie in halves */
+#define LF_HALVES (LF_STEP == 4 && !LF_VNNI) /* whether any bytes lie in halves */
+/* Vectors of a panel for LF_STEP values of k. */
+LF_INLINE int lf_vectors(int values) { return 1 + (LF_HALVES && values == LF_ANY_BYTE); }
 
 /* A block of 32 activations; sums are of q, so that no product needs to take them again. */
 typedef struct {

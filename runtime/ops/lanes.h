@@ -217,7 +217,7 @@ LF_INLINE void lf_begin(lf_sink *to, int block) {
 
 /* Values 4i to 4i + 3 of a block into the panel. */
 LF_INLINE void lf_put_values(const lf_sink *to, int i, lf_iv v) {
-    if (LF_HALVES && to->values == LF_ANY_BYTE) {
+    if (lf_vectors(to->values) == 2) {
         v = lf_i_add8(v, lf_i_bytes(128));
         lf_i_put(to->panel + 2 * i * LF_VECTOR, lf_low(v));
         lf_i_put(to->panel + (2 * i + 1) * LF_VECTOR, lf_high(v));
@@ -269,7 +269,7 @@ LF_INLINE void lf_give_bias(lf_sink *to, int g, lf_if v) {
 LF_INLINE void lf_end(lf_sink *to, int block) {
     const int groups = block / to->group;
     if (!to->summed) {
-        to->panel += block / 4 * (1 + (LF_HALVES && to->values == LF_ANY_BYTE)) * LF_VECTOR, to->scale += groups * LF_IW;
+        to->panel += block / 4 * lf_vectors(to->values) * LF_VECTOR, to->scale += groups * LF_IW;
         if (to->biased) to->bias += groups * LF_IW;
         return;
     }

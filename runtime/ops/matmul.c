@@ -62,10 +62,10 @@ LF_INLINE lf_matrix lf_matrix_of(const lf_call *call, const lf_view *w, int32_t 
 }
 
 /* The same share of this thread's next turn as `count` values from `first` on are of the one at `row`, for so many passes. */
-LF_INLINE lf_stretch lf_asked_by_tiles(const lf_matrix *m, int64_t row, int64_t first, int64_t count, int passes) {
+LF_INLINE lf_tile_ask lf_asked_by_tiles(const lf_matrix *m, int64_t row, int64_t first, int64_t count, int passes) {
     int64_t turn = m->form.size * m->turn, bytes = count / m->form.block * turn, tiles = count / 32 * passes;
     const char *next = m->rows + (row + m->ahead) * m->stride;
-    return (lf_stretch){next + first / m->form.block * turn, (int)((bytes / 64 + tiles - 1) / tiles)};
+    return (lf_tile_ask){next + first / m->form.block * turn, (int)((bytes / 64 + tiles - 1) / tiles)};
 }
 
 /* Panels of rows from `row` on against a few columns: a chunk of k at a time. */
@@ -90,7 +90,7 @@ static void lf_few(const lf_matrix *m, int64_t row, const lf_a8_block *const x[]
             if (long_tiles) from.ask = (lf_asked){from.at, from.at + (1 << 30), 0}; /* for what is near already */
             lf_fill_panel_from(m, from, count, p, panels);
         }
-        lf_stretch ask = {0, 0};
+        lf_tile_ask ask = {0, 0};
         if (long_tiles) ask = lf_asked_by_tiles(m, row, first, count, (columns + LF_COLUMNS - 1) / LF_COLUMNS);
         for (int c = 0, some; c < columns; c += some) {
             const lf_a8_block *at[LF_COLUMNS];
@@ -138,7 +138,7 @@ LF_INLINE void lf_multiply_columns(const lf_matrix *m, const lf_panels *panels, 
     if (tiles) return;
 #endif
     lf_sums sums[LF_COLUMNS];
-    lf_stretch nothing = {0, 0};
+    lf_tile_ask nothing = {0, 0};
     for (int c = first, some; c < end; c += some) {
         const lf_a8_block *at[LF_COLUMNS];
         some = end - c < LF_COLUMNS ? end - c : LF_COLUMNS;

@@ -80,7 +80,7 @@ static lf_form lf_form_of(int dtype) {
 /* One row's value of k into the panel. */
 LF_INLINE void lf_place_value(char *values, int64_t k, int row, int q, int biased) {
 #if LF_STEP == 4
-    char *at = values + (k / 4 * (1 + LF_HALVES) * LF_IW + row) * 4 + k % 4;
+    char *at = values + (k / 4 * lf_vectors(LF_ANY_BYTE) * LF_IW + row) * 4 + k % 4;
     if (LF_HALVES)
         at[0] = (q + 128) & 15, at[LF_VECTOR] = (char)((q + 128) >> 4);
     else
@@ -126,7 +126,7 @@ typedef struct {
 LF_INLINE lf_panels lf_panels_at(char *p, int64_t k) {
     lf_panels out;
     for (int i = 0; i < LF_PANELS; i++) {
-        out.values[i] = p, p += k / LF_STEP * (1 + LF_HALVES) * LF_VECTOR;
+        out.values[i] = p, p += k / LF_STEP * lf_vectors(LF_ANY_BYTE) * LF_VECTOR;
         out.scale[i] = (float *)p, p += k / 16 * LF_IW * (int64_t)sizeof(float);
         out.bias[i] = (float *)p, p += k / 16 * LF_IW * (int64_t)sizeof(float);
     }
@@ -307,11 +307,11 @@ typedef float lf_sums[LF_PANELS][LF_IW]; /* one column's accumulators */
 typedef struct {
     const char *at;
     int lines;
-} lf_stretch;
+} lf_tile_ask;
 
 /* Add the products of panels of `blocks` blocks of 32 with some columns (pointers to their blocks) to acc. */
 LF_INLINE void lf_tile_body(const lf_panels *panels, const lf_a8_block *const columns_at[], int64_t blocks, int shift,
-                            lf_sums *out, lf_stretch *ask, int columns, int group, int biased, int values) {
+                            lf_sums *out, lf_tile_ask *ask, int columns, int group, int biased, int values) {
     const lf_a8_block *x[LF_COLUMNS];
     lf_if acc[LF_PANELS][LF_COLUMNS];
     char *w[LF_PANELS];
@@ -344,7 +344,7 @@ LF_INLINE void lf_tile_body(const lf_panels *panels, const lf_a8_block *const co
                     if (biased)
                         acc[p][c] = lf_if_fma(m, lf_if_set(group == 32 ? x[c][b].sum32 : x[c][b].sum16[half]), acc[p][c]);
                 }
-                w[p] += group / LF_STEP * (1 + (LF_HALVES && values == LF_ANY_BYTE)) * LF_VECTOR, scale[p] += LF_IW, bias[p] += LF_IW;
+                w[p] += group / LF_STEP * lf_vectors(values) * LF_VECTOR, scale[p] += LF_IW, bias[p] += LF_IW;
             }
         }
     }
@@ -355,12 +355,12 @@ LF_INLINE void lf_tile_body(const lf_panels *panels, const lf_a8_block *const co
 }
 
 typedef void lf_tile(const lf_panels *panels, const lf_a8_block *const x[], int64_t blocks, int shift, lf_sums *out,
-                     lf_stretch *ask);
+                     lf_tile_ask *ask);
 
 /* An instance for each kind of format and number of columns. */
 #define LF_DEFINE_TILE(columns, group, biased, values)                                                               \
     static void lf_tile_##columns##_##group##_##biased##_##values(const lf_panels *panels, const lf_a8_block *const x[], \
-                                                                 int64_t blocks, int shift, lf_sums *out, lf_stretch *ask) { \
+                                                                 int64_t blocks, int shift, lf_sums *out, lf_tile_ask *ask) { \
         lf_tile_body(panels, x, blocks, shift, out, ask, columns, group, biased, values);                                \
     }
 #define LF_DEFINE_TILES(columns, values)                                                                            \
@@ -406,7 +406,7 @@ static lf_tile *const lf_tiles[LF_COLUMNS][LF_NIBBLE + 1][4] = {
 
 /* Panels with as many columns as a tile has at most. */
 LF_INLINE void lf_multiply(const lf_form *form, const lf_panels *panels, const lf_a8_block *const x[], int64_t blocks,
-                           int columns, lf_sums *out, lf_stretch *ask) {
+                           int columns, lf_sums *out, lf_tile_ask *ask) {
     lf_tiles[columns - 1][form->values][(form->group == 16) * 2 + form->biased](panels, x, blocks, form->shift, out, ask);
 }
 #endif

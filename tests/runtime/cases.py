@@ -141,6 +141,23 @@ def quantised_product(name, t, n=19, k=0):
     return Case("matmul_quantized", (Quantized(x), w), tolerance=2e-5)
 
 
+def largest_sums(name, byte, t):
+    """Blocks of nothing but one byte beside their scales, activations at their bounds: no sum of integers can be larger."""
+    rng = rng_of(name, byte)
+    format = FORMATS[name]
+    w = Block(name, (18, format.block * 2), rng)
+    at = 0
+    for _, kind, n in format.fields:
+        size = n * {"f32": 4, "f16": 2, "u16": 2, "u8": 1, "i8": 1}[kind]
+        if kind not in ("f16", "f32") and not (name == "mxfp4" and n == 1):  # its one byte of a kind is an exponent
+            w.raw[:, at : at + size] = byte
+        at += size
+    w.values = format.decode(w.raw).reshape(w.shape)
+    x = np.ones((t, format.block * 2), "f4")
+    x[1::3], x[2::3, ::2] = -1, -1
+    return Case("matmul_quantized", (Quantized(x), w), tolerance=2e-5)
+
+
 EXPERTS = ["f32", "f16", "q4_0", "q6_k", "q4_1", "q2_k"]
 
 

@@ -111,6 +111,14 @@ def test_results_larger_than_a_cache_have_the_same_bits(isa, n):
 
 
 @pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("name", cases.QUANTS)
+def test_largest_sums(isa, name):
+    for byte in (0x00, 0x7F, 0x80, 0xFF):
+        for t in (1, 3, 9, 20):
+            check(isa, cases.largest_sums(name, byte, t))
+
+
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("name", cases.EXPERTS)
 @pytest.mark.parametrize("shared", [True, False])
 def test_experts(isa, name, shared):
