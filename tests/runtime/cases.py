@@ -142,7 +142,7 @@ def quantised_product(name, t, n=19, k=0):
 
 
 def largest_sums(name, byte, t):
-    """Blocks of nothing but one byte beside their scales, activations at their bounds: no sum of integers can be larger."""
+    """Blocks of one byte alone beside their scales, activations at their bounds: no integer sum can be larger."""
     rng = rng_of(name, byte)
     format = FORMATS[name]
     w = Block(name, (18, format.block * 2), rng)
