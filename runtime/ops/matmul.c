@@ -88,7 +88,7 @@ static void lf_few(const lf_matrix *m, int64_t row, const lf_a8_block *const x[]
         for (int p = 0; p * LF_IW < m->turn; p++) {
             lf_spot from = lf_spot_of(m, row, first, p);
             if (long_tiles) from.ask = (lf_asked){from.at, from.at + (1 << 30), 0}; /* for what is near already */
-            lf_fill_panel_from(m, from, count, p, panels);
+            lf_fill_panel(m, from, count, p, panels);
         }
         lf_tile_ask ask = {0, 0};
         if (long_tiles) ask = lf_asked_by_tiles(m, row, first, count, (columns + LF_COLUMNS - 1) / LF_COLUMNS);
@@ -115,7 +115,7 @@ static void lf_product_few(const lf_call *call, const lf_matmul_quantized_args *
 /* Both panels of a turn, whole rows. */
 LF_INLINE void lf_fill_panels(const lf_matrix *m, int64_t row, LF_UNUSED int tiles, lf_panels to) {
     for (int p = 0; p < LF_PANELS; p++) {
-        lf_fill_panel(m, row, 0, m->k, p, to);
+        lf_fill_panel(m, lf_spot_of(m, row, 0, p), m->k, p, to);
 #if LF_AMX
         if (tiles && !m->form.biased) lf_amx_signed(to.values[p], m->k);
 #endif

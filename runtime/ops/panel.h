@@ -180,17 +180,12 @@ LF_INLINE lf_spot lf_spot_of(const lf_matrix *m, int64_t row, int64_t first, int
 }
 
 /* Fill panel p with `count` values of k that lie at a spot. */
-LF_INLINE void lf_fill_panel_from(const lf_matrix *m, lf_spot from, int64_t count, int p, lf_panels to) {
+LF_INLINE void lf_fill_panel(const lf_matrix *m, lf_spot from, int64_t count, int p, lf_panels to) {
     int64_t blocks = count / m->form.block;
     if (m->form.fill)
         m->form.fill(from.at, from.odd, m->stride, blocks, to.values[p], to.scale[p], to.bias[p], from.ask);
     else
         lf_fill_portable(&m->form, from.at, from.odd, m->stride, blocks, to.values[p], to.scale[p], to.bias[p]);
-}
-
-/* Fill panel p of those from `row` on with `count` values of k from `first` on. */
-LF_INLINE void lf_fill_panel(const lf_matrix *m, int64_t row, int64_t first, int64_t count, int p, lf_panels to) {
-    lf_fill_panel_from(m, lf_spot_of(m, row, first, p), count, p, to);
 }
 
 /* Copy the lanes that belong to rows row .. of one column to out (the column's own row 0); `past`: past the caches. */
@@ -215,8 +210,7 @@ LF_INLINE void lf_put_lanes(const lf_matrix *m, int64_t row, float acc[LF_PANELS
 /* Where the dot of a group begins. */
 LF_INLINE lf_iv lf_start(int32_t total, int shift, int biased, int values) {
 #if LF_STEP == 4
-    if (LF_HALVES && values == LF_ANY_BYTE) return lf_i_set(total);
-    if (!biased) return LF_HALVES ? lf_i_set(total >> shift) : lf_i_set(total);
+    if (!biased || lf_vectors(values) == 2) return LF_HALVES ? lf_i_set(total >> shift) : lf_i_set(total);
 #endif
     (void)total, (void)shift, (void)biased, (void)values;
     return lf_i_zero();

@@ -13,9 +13,9 @@ QUANTS = [f.name for f in FORMATS.values() if f.computed and f.group]
 class Block:
     """A weight in a block format: raw bytes, the shape that they decode to, and the decoded values."""
 
-    def __init__(self, name, shape, rng):
+    def __init__(self, name, shape, rng, byte=None):
         self.format, self.shape = FORMATS[name], shape
-        self.raw = random_blocks(self.format, int(np.prod(shape)) // self.format.block, rng)
+        self.raw = random_blocks(self.format, int(np.prod(shape)) // self.format.block, rng, byte)
         self.values = self.format.decode(self.raw).reshape(shape)
 
 
@@ -45,8 +45,8 @@ class Cells:
         self.values = values
 
 
-def random_blocks(format, count, rng):
-    """Random bytes of whole blocks with scales of ordinary size."""
+def random_blocks(format, count, rng, byte=None):
+    """Random bytes of whole blocks, or this byte throughout, with scales of ordinary size."""
     parts = []
     for _, kind, n in format.fields:
         if kind in ("f16", "f32"):
@@ -55,7 +55,8 @@ def random_blocks(format, count, rng):
             parts.append(rng.integers(120, 130, (count, n)).astype("u1"))  # an exponent near one
         else:
             width = {"u16": 2, "u8": 1, "i8": 1}[kind]
-            parts.append(rng.integers(0, 256, (count, n * width)).astype("u1"))
+            shape = (count, n * width)
+            parts.append((rng.integers(0, 256, shape) if byte is None else np.full(shape, byte)).astype("u1"))
     return np.ascontiguousarray(np.concatenate([p.reshape(count, -1) for p in parts], axis=1))
 
 
@@ -143,19 +144,10 @@ def quantised_product(name, t, n=19, k=0):
 
 def largest_sums(name, byte, t):
     """Blocks of one byte alone beside their scales, activations at their bounds: no integer sum can be larger."""
-    rng = rng_of(name, byte)
-    format = FORMATS[name]
-    w = Block(name, (18, format.block * 2), rng)
-    at = 0
-    for _, kind, n in format.fields:
-        size = n * {"f32": 4, "f16": 2, "u16": 2, "u8": 1, "i8": 1}[kind]
-        if kind not in ("f16", "f32") and not (name == "mxfp4" and n == 1):  # its one byte of a kind is an exponent
-            w.raw[:, at : at + size] = byte
-        at += size
-    w.values = format.decode(w.raw).reshape(w.shape)
-    x = np.ones((t, format.block * 2), "f4")
+    k = FORMATS[name].block * 2
+    x = np.ones((t, k), "f4")
     x[1::3], x[2::3, ::2] = -1, -1
-    return Case("matmul_quantized", (Quantized(x), w), tolerance=2e-5)
+    return Case("matmul_quantized", (Quantized(x), Block(name, (18, k), rng_of(name, byte), byte)), tolerance=2e-5)
 
 
 EXPERTS = ["f32", "f16", "q4_0", "q6_k", "q4_1", "q2_k"]
