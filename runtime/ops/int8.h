@@ -50,6 +50,11 @@ enum { LF_SMALL, LF_ANY_BYTE, LF_NIBBLE };
 /* Vectors of a panel for LF_STEP values of k. */
 LF_INLINE int lf_vectors(int values) { return 1 + (LF_HALVES && values == LF_ANY_BYTE); }
 
+#if LF_HALVES
+/* Pairs of products of small values that stay in 16 bits: of groups of 16 two of 63 * 127 * 2, of groups of 32 four of 31 * 127 * 2. */
+LF_INLINE int lf_in_16_bits(int group) { return group == 16 ? 2 : 4; }
+#endif
+
 /* A block of 32 activations; sums are of q, so that no product needs to take them again. */
 typedef struct {
 #if LF_STEP == 4

@@ -167,16 +167,16 @@ LF_INLINE lf_iv lf_lookup(const int8_t table[16], lf_iv index) {
 /* v with 16 added to the bytes whose bit is set: byte j of the i-th vector has bit 4i + j of its row's 32 bits. */
 LF_INLINE lf_iv lf_fifth_bit(lf_iv v, lf_iv bits, int i) {
     lf_iv pick = lf_i_set(0x01010101 * (i / 2));
-    const int at[4] = {0, 0x04040404, 0x08080808, 0x0c0c0c0c};
-    lf_iv test = lf_i_set(i % 2 ? (int)0x80402010 : 0x08040201);
+    const int at[4] = {0, 0x04040404, 0x08080808, 0x0c0c0c0c}, upper = (int)0x80402010;
 #if LF_IW == 16
     lf_iv each = _mm512_broadcast_i32x4(_mm_setr_epi32(at[0], at[1], at[2], at[3]));
     lf_iv spread = _mm512_shuffle_epi8(bits, _mm512_add_epi8(each, pick));
-    return _mm512_mask_add_epi8(v, _mm512_test_epi8_mask(spread, test), v, lf_i_bytes(16));
+    return _mm512_mask_add_epi8(v, _mm512_test_epi8_mask(spread, lf_i_set(i % 2 ? upper : 0x08040201)), v, lf_i_bytes(16));
 #else
     lf_iv each = _mm256_broadcastsi128_si256(_mm_setr_epi32(at[0], at[1], at[2], at[3]));
-    lf_iv spread = _mm256_and_si256(_mm256_shuffle_epi8(bits, _mm256_add_epi8(each, pick)), test);
-    return _mm256_or_si256(v, _mm256_and_si256(_mm256_cmpeq_epi8(spread, test), lf_i_bytes(16)));
+    lf_iv spread = _mm256_shuffle_epi8(bits, _mm256_add_epi8(each, pick));
+    if (i % 2 == 0) spread = lf_i_left(spread, 4); /* to where those of odd vectors stand */
+    return _mm256_or_si256(v, _mm256_min_epu8(lf_i_and(spread, lf_i_set(upper)), lf_i_bytes(16)));
 #endif
 }
 
@@ -196,6 +196,7 @@ typedef struct {
     int begun; /* whether dots begin at a multiple of the activations' sum: asking for biased and values here went through memory */
     const lf_a8_block *x;
     lf_iv dot[16]; /* of each group of a block; of nibbles without a dot instruction in 16 bits, without the beginning */
+    lf_iv some[16]; /* of small values without a dot instruction: products of a group that are still in 16 bits */
     lf_if s[16], m[16], acc;
 } lf_sink;
 
@@ -236,10 +237,16 @@ LF_INLINE void lf_give(lf_sink *to, int i, lf_iv v) {
 #if LF_VNNI
     *dot = lf_step(*dot, v, four);
 #else
-    if (lf_later(to))
+    const int n = i % (to->group / 4) % lf_in_16_bits(to->group);
+    lf_iv *some = &to->some[4 * i / to->group];
+    if (lf_later(to)) {
         *dot = lf_add16(*dot, lf_pairs(v, four));
-    else
-        *dot = lf_i_add(*dot, lf_widen(to->values == LF_ANY_BYTE ? lf_signed_pairs(v, four) : lf_pairs(v, four)));
+    } else if (to->values == LF_ANY_BYTE) {
+        *dot = lf_i_add(*dot, lf_widen(lf_signed_pairs(v, four)));
+    } else {
+        *some = n ? lf_add16(*some, lf_pairs(v, four)) : lf_pairs(v, four);
+        if (n == lf_in_16_bits(to->group) - 1) *dot = lf_i_add(*dot, lf_widen(*some));
+    }
 #endif
 }
 

@@ -249,8 +249,7 @@ LF_INLINE void lf_dot_group(char *const w[LF_PANELS], const lf_a8_block *const x
         lf_dot_halves(w, x, b, half, columns, group, dot);
         return;
     }
-    /* Two products of 63 * 127 * 2 (groups of 16), four of 31 * 127 * 2, and eight of 15 * 127 * 2 stay in 16 bits. */
-    const int most = values == LF_NIBBLE ? group / 4 : group == 16 ? 2 : 4;
+    const int most = values == LF_NIBBLE ? group / 4 : lf_in_16_bits(group); /* eight of 15 * 127 * 2 */
 #pragma GCC unroll 8
     for (int i = 0; i < group / 4; i += most) {
         lf_iv sum[LF_PANELS][LF_COLUMNS];
