@@ -18,6 +18,7 @@ COMMANDS = {
     "convert": "llamafile.convert",
     "gpu-probe": "llamafile.gpu_probe",
     "info": "llamafile.info",
+    "perplexity": "llamafile.perplexity",
     "quantize": "llamafile.quantize",
     "upgrade-engine": "llamafile.upgrade_engine",
 }

@@ -7,6 +7,7 @@ ONE_LINE = "run a language model from one file"
 COMMANDS = (
     ("convert MODEL [-o OUT] [-- ARGS...]", "Make one executable of this engine, the weights and default arguments."),
     ("info FILE", "Print metadata, tensors, formats, members and the engine's version."),
+    ("perplexity -m MODEL -f TEXT [-c N]", "Tell how well the model foretells a text; its own --help says more."),
     ("quantize IN OUT TYPE", "Write the weights in another format."),
     ("upgrade-engine FILE", "Put this engine under the weights of an older llamafile without moving them."),
 )
@@ -15,7 +16,7 @@ SYNOPSIS = (
     "llamafile [FLAGS] -m MODEL.gguf",
     "llamafile [FLAGS] -m MODEL.gguf -p PROMPT",
     "llamafile [FLAGS] -m MODEL.gguf --chat|--server",
-    "llamafile info|convert|quantize|upgrade-engine ...",
+    "llamafile info|convert|quantize|perplexity|upgrade-engine ...",
 )
 
 DESCRIPTION = (

@@ -121,7 +121,8 @@ _NOT_FOR_SERVERS = ("_ctypes", "_ssl", "_hashlib", "_uuid", "isal", "zipfile_def
 # A run from the sources has to import everything that it could come to, so all of ours but what is a command's own.
 _SOURCES = ("hashlib", "traceback", "encodings.ascii", "encodings.idna", "encodings.latin_1",
             "encodings.unicode_escape")
-_COMMANDS = ("__main__", "browser", "build", "convert", "help", "info", "manual", "quantize", "upgrade_engine")
+_COMMANDS = ("__main__", "browser", "build", "convert", "help", "info", "manual", "perplexity", "quantize",
+             "upgrade_engine")
 _FOLDERS = {"cli": ("grammar", "speculation"), "chat": ("grammar", "serving", "speculation", "tool_calls"),
             "server": ("grammar", "serving", "server", "speculation", "tool_calls")}  # fmt: skip
 
