@@ -110,7 +110,13 @@ def run_mode(options: Options) -> int:
 def run_command(module: str, words: list[str]) -> int:
     """Import one command's module and run its main(argv)."""
     __import__(module)
-    return sys.modules[module].main(words) or 0
+    try:
+        return sys.modules[module].main(words) or 0
+    except RuntimeError as wrong:
+        click = sys.modules.get("click")
+        if click is not None and isinstance(wrong, click.Abort):  # which click makes of Ctrl-C
+            raise KeyboardInterrupt from None
+        raise
 
 
 def answer_and_exit(options: Options) -> bool:

@@ -38,16 +38,17 @@ def main(argv: list[str]) -> int:
     @click.option("--chunks", type=click.IntRange(-1), default=-1, help="Windows to score at most; -1 and 0 take all.")
     @click.argument("flags", nargs=-1, type=click.UNPROCESSED, metavar="-m MODEL -f FILE")
     def perplexity(chunks, flags):
-        return score(list(flags), chunks)
+        return chunks, list(flags)
 
     try:
-        return perplexity.main(argv, prog_name="llamafile perplexity", standalone_mode=False) or 0
+        asked = perplexity.main(argv, prog_name="llamafile perplexity", standalone_mode=False)
     except click.ClickException as problem:
         raise LlamafileError(f"perplexity: {problem.format_message().rstrip('.')}; write it as in: llamafile "
                              "perplexity -m model.gguf -f text.txt") from None
+    return score(*asked) if asked else 0  # outside of click, which ends in its own way when a pipe is closed
 
 
-def score(flags: list[str], chunks: int) -> int:
+def score(chunks: int, flags: list[str]) -> int:
     """Write the perplexity of the text that the flags name; `chunks` windows of it at most, below 1 all."""
     from llamafile import args_file, arguments, locate, sandbox
     from llamafile.cli import engine, texts

@@ -130,6 +130,22 @@ def test_interrupts_and_memory(monkeypatch, capfd):
     assert capfd.readouterr().err == "llamafile: thing: is wrong; mend it\n"
 
 
+@pytest.mark.parametrize(("words", "what"), [
+    (["info", "x"], "llamafile.info.describe"),
+    (["quantize", "in.gguf", "out.gguf", "Q8_0"], "llamafile.quantize.convert"),
+    (["perplexity", "-p", "x"], "llamafile.perplexity.score"),
+])
+def test_ctrl_c_in_a_command(words, what, monkeypatch, capsys):
+    """Click turns it into an exception of its own."""
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(what, interrupted)
+    assert __main__.main(words) == 130
+    said = capsys.readouterr()
+    assert said.out == "" and not said.err.strip()
+
+
 # What the way from the start to the first token may load beside our own modules.
 ALLOWED = {"sys", "os", "struct", "_struct", "mmap", "time", "_cffi_backend", "__future__", "_signal", "posix", "errno"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -93,6 +94,18 @@ def test_what_is_wrong_is_said(tinycoder, words, said):
         __main__.run(["perplexity", "-m", str(tinycoder), *words, "--unsecure"])
     assert said in str(problem.value)
     assert "\n" not in str(problem.value)
+
+
+def test_a_closed_pipe_ends_it_silently(tinycoder, tmp_path):
+    path = tmp_path / "code.txt"
+    path.write_text("import os\n" * 4000)
+    words = [sys.executable, "-m", "llamafile", "perplexity", "-m", str(tinycoder), "-f", str(path), "-c", "8"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=ENVIRONMENT) as process:
+        assert process.stdout.read(3) == b"[1]"
+        process.stdout.close()
+        said = process.stderr.read().decode()
+    assert process.returncode == -signal.SIGPIPE
+    assert "Traceback" not in said
 
 
 @pytest.mark.built
