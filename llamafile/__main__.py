@@ -110,13 +110,7 @@ def run_mode(options: Options) -> int:
 def run_command(module: str, words: list[str]) -> int:
     """Import one command's module and run its main(argv)."""
     __import__(module)
-    try:
-        return sys.modules[module].main(words) or 0
-    except RuntimeError as wrong:
-        click = sys.modules.get("click")
-        if click is not None and isinstance(wrong, click.Abort):  # which click makes of Ctrl-C
-            raise KeyboardInterrupt from None
-        raise
+    return sys.modules[module].main(words) or 0
 
 
 def answer_and_exit(options: Options) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import click
 
-from llamafile import args_file, engine, locate, own
+from llamafile import args_file, engine, locate, own, subcommand
 from llamafile.errors import LlamafileError
 from llamafile.gguf import reader
 from llamafile.gguf.file import File
@@ -58,12 +58,9 @@ def command(model: str, output: str | None, engine_path: str | None, repack: boo
 def main(argv: list[str]) -> int:
     """Run `llamafile convert` on its arguments and return the exit status."""
     own_words, arguments = _split(argv)
-    try:
-        given = command.main(own_words, prog_name="llamafile convert", standalone_mode=False)
-    except click.ClickException as problem:
-        raise LlamafileError(f"convert: {problem.format_message().rstrip('.')}; --help tells more") from None
-    if not isinstance(given, tuple):
-        return 0  # --help was shown
+    given = subcommand.read(command, "convert", own_words, "--help tells more")
+    if not given:
+        return 0
     model, output, engine_path, repack = given
     try:
         with stoppable():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 
-from llamafile import locate
+from llamafile import locate, subcommand
 from llamafile.engine import STAMP, is_engine_member
 from llamafile.errors import LlamafileError
 from llamafile.gguf.file_types import FILE_TYPES
@@ -31,6 +31,11 @@ def main(argv):
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with every text in full.")
     @click.argument("file")
     def info(file, as_json):
+        return file, as_json
+
+    given = subcommand.read(info, "info", argv, "give a file, as in: llamafile info model.gguf")
+    if given:
+        file, as_json = given
         found = describe(file)
         if as_json:
             import json
@@ -38,12 +43,7 @@ def main(argv):
             click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         else:
             click.echo("\n".join(_archive_lines(found) if "members" in found else _model_lines(found)))
-
-    try:
-        return info.main(argv, prog_name="llamafile info", standalone_mode=False) or 0
-    except click.ClickException as problem:
-        raise LlamafileError(f"info: {problem.format_message().rstrip('.')}; give a file, as in: llamafile info "
-                             "model.gguf") from None
+    return 0
 
 
 def describe(name):

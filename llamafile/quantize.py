@@ -7,6 +7,7 @@ import sys
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 
+from llamafile import subcommand
 from llamafile.errors import LlamafileError
 from llamafile.gguf import layout
 from llamafile.gguf.file_types import FILE_TYPES
@@ -38,14 +39,14 @@ def main(argv):
     @click.argument("words", nargs=-1, required=True, metavar="IN [OUT] TYPE [THREADS]")
     def quantize(allow_requantize, leave_output_tensor, pure, output_tensor_type, token_embedding_type, words):
         source, target, kind, threads = read_words(words)
-        convert(source, target, Request(kind, allow_requantize, leave_output_tensor, pure,
-                                        format_named(output_tensor_type), format_named(token_embedding_type)), threads)
+        return source, target, Request(kind, allow_requantize, leave_output_tensor, pure,
+                                       format_named(output_tensor_type), format_named(token_embedding_type)), threads
 
-    try:
-        return quantize.main(argv, prog_name="llamafile quantize", standalone_mode=False) or 0
-    except click.ClickException as problem:
-        raise LlamafileError(f"quantize: {problem.format_message().rstrip('.')}; write it as in: llamafile quantize "
-                             "model.gguf smaller.gguf Q4_K_M") from None
+    given = subcommand.read(quantize, "quantize", argv,
+                            "write it as in: llamafile quantize model.gguf smaller.gguf Q4_K_M")
+    if given:
+        convert(*given)
+    return 0
 
 
 def read_words(words):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from llamafile import engine, own
+from llamafile import engine, own, subcommand
 from llamafile.errors import LlamafileError
 from zipalign.lock import locked
 from zipalign.reader import Archive
@@ -32,16 +32,14 @@ def main(argv: list[str]) -> int:
     @click.command(help="Put this program's engine under the weights and arguments in FILE.")
     @click.option("--engine", "new", metavar="NEW", help="Take the engine of the executable NEW instead.")
     @click.argument("file")
-    def upgrade_engine(file: str, new: str | None) -> None:
-        click.echo(upgrade(file, new))
+    def upgrade_engine(file: str, new: str | None) -> tuple[str, str | None]:
+        return file, new
 
-    try:
-        return upgrade_engine.main(argv, prog_name="llamafile upgrade-engine", standalone_mode=False) or 0
-    except click.ClickException as problem:
-        raise LlamafileError(
-            f"upgrade-engine: {problem.format_message().rstrip('.')}; give a file, as in: llamafile "
-            "upgrade-engine my.llamafile"
-        ) from None
+    given = subcommand.read(upgrade_engine, "upgrade-engine", argv,
+                            "give a file, as in: llamafile upgrade-engine my.llamafile")
+    if given:
+        click.echo(upgrade(*given))
+    return 0
 
 
 def upgrade(file: str, new: str | None = None) -> str:

@@ -122,7 +122,7 @@ _NOT_FOR_SERVERS = ("_ctypes", "_ssl", "_hashlib", "_uuid", "isal", "zipfile_def
 _SOURCES = ("hashlib", "traceback", "encodings.ascii", "encodings.idna", "encodings.latin_1",
             "encodings.unicode_escape")
 _COMMANDS = ("__main__", "browser", "build", "convert", "help", "info", "manual", "perplexity", "quantize",
-             "upgrade_engine")
+             "subcommand", "upgrade_engine")
 _FOLDERS = {"cli": ("grammar", "speculation"), "chat": ("grammar", "serving", "speculation", "tool_calls"),
             "server": ("grammar", "serving", "server", "speculation", "tool_calls")}  # fmt: skip
 
