@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 
+from llamafile import subcommand
 from llamafile.errors import LlamafileError
 
 TYPE_CHECKING = False
@@ -40,12 +41,9 @@ def main(argv: list[str]) -> int:
     def perplexity(chunks, flags):
         return chunks, list(flags)
 
-    try:
-        asked = perplexity.main(argv, prog_name="llamafile perplexity", standalone_mode=False)
-    except click.ClickException as problem:
-        raise LlamafileError(f"perplexity: {problem.format_message().rstrip('.')}; write it as in: llamafile "
-                             "perplexity -m model.gguf -f text.txt") from None
-    return score(*asked) if asked else 0  # outside of click, which ends in its own way when a pipe is closed
+    given = subcommand.read(perplexity, "perplexity", argv,
+                            "write it as in: llamafile perplexity -m model.gguf -f text.txt")
+    return score(*given) if given else 0
 
 
 def score(chunks: int, flags: list[str]) -> int:
@@ -57,11 +55,10 @@ def score(chunks: int, flags: list[str]) -> int:
     merged, of_file = args_file.merge(locate.shipped_arguments(), flags)
     options = arguments.read(merged, of_file)
     mine = arguments.read(flags)  # a .args file says how to chat: neither its prompt nor its context is meant here
-    options.prompt, options.prompt_file, options.prompt_binary = mine.prompt, mine.prompt_file, mine.prompt_binary
     output = Output(options)
     for notice in options.notices:
         output.note(notice)
-    text = texts.Texts(options).prompt
+    text = texts.Texts(mine).prompt
     if text is None:
         raise LlamafileError("perplexity: there is no text; give one with -f FILE")
     sandbox.give_up_writing(options, engine.wanted_gpu(options))
@@ -95,26 +92,31 @@ def batch_of(options: Options, model: Any, window: int) -> int:
 
 def report(model: Any, session: Any, ids: list[int], window: int, count: int, output: Output) -> None:
     """Score `count` windows; write the perplexity so far after each, and at the end that of all."""
-    scored = window - window // 2 - 1
-    output.note(f"{model.description}; {count} windows of {window} tokens, {scored} scored in each")
+    from llamafile.sampling import Params, Sampler
+
+    output.note(f"{model.description}; {count} windows of {window} tokens, {window - window // 2 - 1} scored in each")
+    sampler = Sampler(Params(), model.n_vocab, window, eog=model.tokenizer.eog)
     begin = model.tokenizer.bos if model.tokenizer.add_bos else None
     total = squares = 0.0
+    scored = 0
     started = time.perf_counter()
     for i in range(count):
         tokens = ids[i * window : (i + 1) * window]
         if begin is not None:
             tokens[0] = begin
-        for loss in losses(model, session, tokens):
+        for loss in losses(session, sampler, tokens):
             total += loss
             squares += loss * loss
+            scored += 1
         if i == 0 and count > 1:
             seconds = time.perf_counter() - started
             output.note(f"{seconds:.2f} s a window, some {seconds * count:.0f} s in all")
-        output.write(f"[{i + 1}]{perplexity_of(total / (scored * (i + 1))):.4f},".encode())
-    mean, tokens_scored = total / (scored * count), scored * count
-    spread = max(0.0, squares / tokens_scored - mean * mean)
-    error = math.sqrt(spread / max(1, tokens_scored - 1)) * perplexity_of(mean)
-    output.write(f"\nFinal estimate: PPL = {perplexity_of(mean):.4f} +/- {error:.5f}\n".encode())
+        mean = total / scored
+        found = perplexity_of(mean)
+        output.write(f"[{i + 1}]{found:.4f},".encode())
+    spread = max(0.0, squares / scored - mean * mean)
+    error = math.sqrt(spread / max(1, scored - 1)) * found
+    output.write(f"\nFinal estimate: PPL = {found:.4f} +/- {error:.5f}\n".encode())
 
 
 def perplexity_of(loss: float) -> float:
@@ -122,11 +124,8 @@ def perplexity_of(loss: float) -> float:
     return math.exp(loss) if loss < 700 else math.inf
 
 
-def losses(model: Any, session: Any, tokens: list[int]) -> Iterator[float]:
+def losses(session: Any, sampler: Any, tokens: list[int]) -> Iterator[float]:
     """Yield -ln p of each token of a window's second half but the first, given all before it."""
-    from llamafile.sampling import Params, Sampler
-
-    sampler = Sampler(Params(), model.n_vocab, len(tokens), eog=model.tokenizer.eog)
     half, step = len(tokens) // 2, session.n_batch
     session.truncate(0)
     session.all_logits = False  # of the first half nothing is scored
@@ -136,4 +135,4 @@ def losses(model: Any, session: Any, tokens: list[int]) -> Iterator[float]:
         part = tokens[first : first + step]
         session.append(part)
         for i, following in enumerate(tokens[first + 1 : first + 1 + len(part)]):
-            yield -sampler.logprobs(session.logits + i * model.n_vocab, following, 0)[0]
+            yield -sampler.logprobs(session.logits + i * sampler.n_vocab, following, 0)[0]

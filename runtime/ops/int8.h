@@ -51,7 +51,8 @@ enum { LF_SMALL, LF_ANY_BYTE, LF_NIBBLE };
 LF_INLINE int lf_vectors(int values) { return 1 + (LF_HALVES && values == LF_ANY_BYTE); }
 
 #if LF_HALVES
-/* Pairs of products of small values that stay in 16 bits: of groups of 16 two of 63 * 127 * 2, of groups of 32 four of 31 * 127 * 2. */
+/* How many pairs of products of small values stay in 16 bits: of groups of 16 two of 63 * 127 * 2, of groups of 32 four of
+   31 * 127 * 2. */
 LF_INLINE int lf_in_16_bits(int group) { return group == 16 ? 2 : 4; }
 #endif
 
